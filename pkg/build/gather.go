@@ -1,0 +1,325 @@
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipway-os/slipway/pkg/apt"
+	"github.com/slipway-os/slipway/pkg/component"
+	"github.com/slipway-os/slipway/pkg/debian"
+	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/fetch"
+	"github.com/slipway-os/slipway/pkg/lock"
+	"github.com/slipway-os/slipway/pkg/progress"
+	"github.com/slipway-os/slipway/pkg/store"
+	"github.com/slipway-os/slipway/pkg/tree"
+)
+
+// inputs is everything that a disk is made from, by reference.
+type inputs struct {
+	blobs      map[string]tree.Content // packages, by name
+	components []component.Result
+	overlays   []*tree.Tree
+}
+
+// gather resolves, unless there is a lock, and fetches and compiles. It
+// leaves the lock complete, written to the output folder.
+func (r *run) gather(ctx context.Context) (*inputs, error) {
+	in := &inputs{}
+	given, err := r.readLock()
+	if err != nil {
+		return nil, err
+	}
+	r.lock = &lock.Lock{Format: lock.Format, Profile: r.Profile.Name, Architecture: r.arch}
+	if given != nil {
+		copied := *given
+		r.lock = &copied
+	}
+	group, inner := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		in.blobs, err = r.packages(inner, given != nil)
+		return err
+	})
+	var toolchain string
+	group.Go(func() (err error) {
+		in.components, toolchain, err = r.components(inner)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	if r.lock.Components, err = lockComponents(in.components, given, toolchain); err != nil {
+		return nil, err
+	}
+	r.lock.Toolchain = toolchain
+	for _, name := range r.Profile.Overlays {
+		t, err := tree.FromDir(filepath.Join(r.Project.Root, "overlays", name), r.lock.Epoch)
+		if err != nil {
+			return nil, err
+		}
+		in.overlays = append(in.overlays, t)
+	}
+	return in, r.lock.Write(filepath.Join(r.Out, lockName))
+}
+
+func (r *run) readLock() (*lock.Lock, error) {
+	if r.LockFile == "" {
+		if r.Offline {
+			return nil, diag.Inputf("--offline needs a lock: name one with --lock, for example %s", filepath.Join(r.Out, lockName))
+		}
+		return nil, nil
+	}
+	given, err := lock.Read(r.LockFile)
+	if err != nil {
+		return nil, err
+	}
+	if given == nil {
+		return nil, diag.Inputf("reading lock %q: no such file", r.LockFile)
+	}
+	if given.Profile != r.Profile.Name || given.Architecture != r.arch {
+		return nil, diag.At(diag.Position{File: r.LockFile}, "name that profile, or another lock", "the lock is of profile %q for %s, not of %q for %s", given.Profile, given.Architecture, r.Profile.Name, r.arch)
+	}
+	return given, nil
+}
+
+// packages resolves which packages there are to be, and fetches them.
+func (r *run) packages(ctx context.Context, locked bool) (map[string]tree.Content, error) {
+	mirror := r.Mirror
+	if mirror == "" {
+		mirror = r.Profile.OS.Mirror
+	}
+	mirrors, err := apt.FindMirrors(apt.Options{Mirror: mirror})
+	if err != nil && !(locked && r.Offline) {
+		return nil, err
+	}
+	suites := debian.Suites(mirrors.Main, mirrors.Security, r.Profile.OS.Suite)
+	client := fetch.New(r.Store, fetch.Options{Offline: r.Offline})
+	if !locked {
+		stage := r.Board.Start("resolve", 0, progress.Items)
+		stage.Note(mirrors.From)
+		if err := r.resolve(ctx, client, suites); err != nil {
+			return nil, err
+		}
+		stage.Done(progress.Result{Note: fmt.Sprintf("%d packages; %s", len(r.lock.Packages), mirrors.From)})
+	}
+	var total int64
+	var items []fetch.Item
+	hits := 0
+	for _, p := range r.lock.Packages {
+		address, err := debian.Package{Suite: p.Suite, Filename: p.Filename}.URL(suites)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, fetch.Item{URL: address, Size: p.Size, SHA256: p.SHA256})
+		total += p.Size
+		if digest, err := hex.DecodeString(p.SHA256); err == nil && len(digest) == sha256.Size {
+			if _, err := r.Store.Blob(tree.Digest(digest), p.Size); err == nil {
+				hits++
+			}
+		}
+	}
+	stage := r.Board.Start("fetch", total, progress.Bytes)
+	contents, err := client.Fetch(ctx, items, stage.Add)
+	if err != nil {
+		return nil, err
+	}
+	stage.Done(progress.Result{Bytes: total, Hits: hits, Misses: len(items) - hits})
+	blobs := map[string]tree.Content{}
+	for i, p := range r.lock.Packages {
+		blobs[p.Name] = contents[i]
+	}
+	return blobs, nil
+}
+
+// resolve fills the lock's suites, packages, sets and epoch.
+func (r *run) resolve(ctx context.Context, client *fetch.Client, suites []debian.Suite) error {
+	// What was built here before is the oldest that may be built now: a mirror
+	// that shows an older state is stale, or hides fixes.
+	if last, err := lock.Read(filepath.Join(r.Out, lockName)); err == nil && last != nil {
+		for i := range suites {
+			for _, s := range last.Suites {
+				if s.Name == suites[i].Name {
+					suites[i].NotBefore = s.Date
+				}
+			}
+		}
+	}
+	repository, err := debian.New(r.Store, client, debian.Options{Now: time.Now()})
+	if err != nil {
+		return err
+	}
+	indexes, err := repository.Indexes(ctx, suites, r.arch)
+	if err != nil {
+		return err
+	}
+	for _, x := range indexes {
+		r.lock.Suites = append(r.lock.Suites, lock.Suite{Name: x.Suite, Date: x.Date})
+		r.lock.Epoch = max(r.lock.Epoch, x.Date)
+	}
+	all := map[string]lock.Package{}
+	add := func(set string, want, exclude []string) error {
+		packages, err := debian.Resolve(indexes, want, exclude, r.arch)
+		if err != nil {
+			return err
+		}
+		s := lock.Set{Name: set}
+		for _, p := range packages {
+			all[p.Name] = lock.Package(p)
+			s.Packages = append(s.Packages, p.Name)
+		}
+		r.lock.Sets = append(r.lock.Sets, s)
+		return nil
+	}
+	p := r.Profile
+	if err := add(lock.RootSet, append(slices.Clone(p.OS.Packages), p.Kernel.Package), p.OS.Exclude); err != nil {
+		var wrong *debian.PackageError
+		if errors.As(err, &wrong) {
+			field := "os.packages"
+			if wrong.Package == p.Kernel.Package {
+				field = "kernel.package"
+			}
+			return diag.At(p.Origin(field, wrong.Package), wrong.Hint, "%s", wrong.Msg)
+		}
+		return err
+	}
+	for i := range r.defs.Layers {
+		l := &r.defs.Layers[i]
+		if len(l.Packages) == 0 {
+			continue
+		}
+		if err := add(lock.LayerSet+l.Name, l.Packages, l.Exclude); err != nil {
+			return fmt.Errorf("images/layers/%s.yaml: %w", l.Name, err)
+		}
+	}
+	for _, p := range all {
+		r.lock.Packages = append(r.lock.Packages, p)
+	}
+	slices.SortFunc(r.lock.Packages, func(a, b lock.Package) int { return strings.Compare(a.Name, b.Name) })
+	return nil
+}
+
+// components compiles, and gives the image definitions their tags.
+func (r *run) components(ctx context.Context) ([]component.Result, string, error) {
+	stage := r.Board.Start("components", int64(len(r.Profile.Components)), progress.Items)
+	builder := component.NewBuilder(r.Store)
+	builder.Offline = r.Offline
+	builder.Progress = func(_, activity string) { stage.Note(activity) }
+	catalog := component.Catalog{Dir: filepath.Join(r.Project.Root, "profiles", "components"), Builder: builder}
+	results, err := component.All(ctx, counting{catalog, stage}, r.Profile.Components, r.arch)
+	if err != nil {
+		return nil, "", err
+	}
+	toolchain, err := builder.Toolchain(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	versions := map[string]string{}
+	done := progress.Result{}
+	for _, c := range results {
+		versions[c.Name] = c.Version
+		for _, f := range c.Files {
+			done.Bytes += f.Content.Size()
+		}
+		if c.Cached {
+			done.Hits++
+		} else {
+			done.Misses++
+		}
+	}
+	const kubernetes = "kubernetes"
+	loaded, err := component.Load(filepath.Join(catalog.Dir, kubernetes))
+	if err != nil {
+		return nil, "", err
+	}
+	if v := versions[kubernetes]; v != r.Profile.Kubernetes.Version {
+		return nil, "", diag.At(r.Profile.Origin("kubernetes.version", ""), "pin it in profiles/components/kubernetes/go.mod", "kubernetes.version is %s, but the component is %s", r.Profile.Kubernetes.Version, v)
+	}
+	wanted, err := builder.KubeadmImages(ctx, loaded, r.Profile.Kubernetes.ImageRepository)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := r.defs.Complete(wanted, versions); err != nil {
+		return nil, "", err
+	}
+	stage.Done(done)
+	return results, toolchain, nil
+}
+
+// counting tells a stage of each component that is there.
+type counting struct {
+	component.Source
+	stage *progress.Stage
+}
+
+func (c counting) Component(ctx context.Context, name, arch string) (component.Result, error) {
+	r, err := c.Source.Component(ctx, name, arch)
+	if err == nil {
+		c.stage.Add(1)
+	}
+	return r, err
+}
+
+// lockComponents returns the components for the lock. If a lock was given,
+// they must be those in it.
+func lockComponents(results []component.Result, given *lock.Lock, toolchain string) ([]lock.Component, error) {
+	var out []lock.Component
+	for _, c := range results {
+		out = append(out, lock.Component{Name: c.Name, Version: c.Version, Modules: c.Modules})
+	}
+	if given == nil {
+		return out, nil
+	}
+	const hint = "remove the lock to resolve anew"
+	if given.Toolchain != toolchain {
+		return nil, diag.Inputf("the lock was made with %s, this is %s: other bytes would come out (use that toolchain, or %s)", given.Toolchain, toolchain, hint)
+	}
+	for _, c := range out {
+		i := slices.IndexFunc(given.Components, func(g lock.Component) bool { return g.Name == c.Name })
+		if i < 0 {
+			return nil, diag.Inputf("component %q is not in the lock (%s)", c.Name, hint)
+		}
+		if g := given.Components[i]; g.Version != c.Version || !slices.Equal(g.Modules, c.Modules) {
+			return nil, diag.Inputf("component %q is %s with other modules than the lock's %s (%s)", c.Name, c.Version, g.Version, hint)
+		}
+	}
+	return out, nil
+}
+
+// key names everything that determines the disk.
+func (in *inputs) key(r *run) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	program, err := tree.HashFile(self)
+	if err != nil {
+		return "", diag.IO(err)
+	}
+	parts := []any{program.Digest().String(), r.Profile, r.lock, r.defs}
+	for _, c := range in.components {
+		for _, f := range c.Files {
+			parts = append(parts, f.Name, f.Content.Digest().String())
+		}
+	}
+	for _, o := range in.overlays {
+		o.Walk(func(p string, n *tree.Node) error {
+			digest := ""
+			if n.Type == tree.File {
+				digest = n.Digest().String()
+			}
+			parts = append(parts, p, n.Type, n.Mode, n.Target, digest)
+			return nil
+		})
+	}
+	return store.Key(parts...), nil
+}

@@ -1,0 +1,143 @@
+package component
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/slipway-os/slipway/pkg/diag"
+)
+
+// goRun runs go for a component: it passes on what it is doing, and turns
+// what went wrong into one line.
+type goRun struct {
+	builder   *Builder
+	tool      *toolchain
+	component *Component
+	dir       string
+	env       []string
+}
+
+func (r *goRun) run(ctx context.Context, args ...string) ([]byte, error) {
+	var said []string
+	out, err := r.tool.run(ctx, r.dir, r.env, func(line string) {
+		if activity, ok := activity(line); ok {
+			if r.builder.Progress != nil {
+				r.builder.Progress(r.component.Name, activity)
+			}
+			return
+		}
+		said = append(said, line)
+	}, args...)
+	if err == nil || ctx.Err() != nil {
+		return out, err
+	}
+	return out, r.explain(err, said)
+}
+
+// activity returns what a line of go build -v says is being done.
+func activity(line string) (string, bool) {
+	if m, ok := strings.CutPrefix(line, "go: downloading "); ok {
+		return "downloading " + m, true
+	}
+	if line != "" && !strings.ContainsAny(line, " \t:#") {
+		return "compiling " + line, true
+	}
+	return "", false
+}
+
+// replaceModules lays the component's own files over modules: each is
+// fetched, checked against go.sum, copied into the build, changed there, and
+// taken from there.
+func (r *goRun) replaceModules(ctx context.Context) error {
+	for i, replace := range r.component.Replace {
+		version, ok := r.component.required(replace.Module)
+		if !ok {
+			return r.component.document.Errorf(fmt.Sprintf("replace[%d].module", i), "", "go.mod does not require module %q", replace.Module)
+		}
+		from, err := r.moduleDir(ctx, replace.Module, version)
+		if err != nil {
+			return err
+		}
+		dir := filepath.Join(r.dir, fmt.Sprintf("replaced%d", i))
+		if err := copyTree(dir, from); err != nil {
+			return err
+		}
+		for j, name := range replace.Remove {
+			if _, err := os.Lstat(filepath.Join(dir, name)); err != nil {
+				return r.component.document.Errorf(fmt.Sprintf("replace[%d].remove[%d]", i, j), "", "%s %s has no %s", replace.Module, version, name)
+			}
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				return diag.IO(err)
+			}
+		}
+		if err := copyTree(dir, filepath.Join(r.dir, filepath.FromSlash(replace.Overlay))); err != nil {
+			return err
+		}
+		line := fmt.Sprintf("\nreplace %s => ./%s\n", replace.Module, filepath.Base(dir))
+		if err := appendFile(filepath.Join(r.dir, "go.mod"), line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// moduleDir fetches a module if need be and returns where it lies unpacked.
+func (r *goRun) moduleDir(ctx context.Context, path, version string) (string, error) {
+	out, err := r.run(ctx, "mod", "download", "-json", path+"@"+version)
+	var info struct{ Dir, Error string }
+	if jsonErr := json.Unmarshal(out, &info); jsonErr == nil && info.Error != "" {
+		return "", r.explain(errors.New(info.Error), strings.Split(info.Error, "\n"))
+	}
+	if err != nil {
+		return "", err
+	}
+	return info.Dir, nil
+}
+
+// copyTree copies the regular files below from, over what is there.
+func copyTree(to, from string) error {
+	return fs.WalkDir(os.DirFS(from), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return diag.IO(err)
+		}
+		target := filepath.Join(to, filepath.FromSlash(name))
+		if d.IsDir() {
+			if err := os.MkdirAll(target, 0o755); err != nil {
+				return diag.IO(err)
+			}
+			return nil
+		}
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		data, err := os.ReadFile(filepath.Join(from, filepath.FromSlash(name)))
+		if err == nil {
+			err = os.WriteFile(target, data, 0o644)
+		}
+		if err != nil {
+			return diag.IO(err)
+		}
+		return nil
+	})
+}
+
+func appendFile(file, text string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return diag.IO(err)
+	}
+	_, err = f.WriteString(text)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return diag.IO(err)
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+// Package container assembles the container images that are baked into a
+// node, from definitions in images/.
+package container
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/document"
+)
+
+// Set is a file of images/sets: which images a profile bakes in.
+type Set struct {
+	Images []string `yaml:"images" doc:"Names of files in images/."`
+}
+
+// Image is a file of images/: one container image.
+type Image struct {
+	Name string `yaml:"-"`
+
+	Component        string   `yaml:"component" doc:"The component whose version the tag must be."`
+	Tag              string   `yaml:"tag" doc:"The tag. Default: the one that kubeadm wants."`
+	Layers           []string `yaml:"layers" doc:"Names of files in images/layers, the lowest first."`
+	Entrypoint       []string `yaml:"entrypoint" doc:"The program, with its first arguments."`
+	Command          []string `yaml:"command" doc:"Default arguments."`
+	Environment      []string `yaml:"environment" doc:"NAME=value."`
+	User             string   `yaml:"user" doc:"Who runs it: uid:gid. Default: root."`
+	WorkingDirectory string   `yaml:"workingDirectory" doc:"Where it starts. Default: /."`
+
+	document *document.Document
+}
+
+// Layer is a file of images/layers.
+type Layer struct {
+	Name string `yaml:"-"`
+
+	Packages     []string          `yaml:"packages" doc:"Debian packages; what they depend on comes along."`
+	Exclude      []string          `yaml:"exclude" doc:"Packages (globs) left out even where others depend on them."`
+	Prune        []string          `yaml:"prune" doc:"Files of packages left out: path globs, a directory takes all in it."`
+	Certificates bool              `yaml:"certificates" doc:"Join the certificates of ca-certificates into one file."`
+	Programs     []Program         `yaml:"programs" doc:"Programs of components."`
+	Files        map[string]string `yaml:"files" doc:"Files, by path."`
+	Links        map[string]string `yaml:"links" doc:"Symbolic links, by path."`
+	Directories  map[string]string `yaml:"directories" doc:"Directories: path to mode, in octal."`
+
+	document *document.Document
+}
+
+// Program is a program of a component in a layer.
+type Program struct {
+	Component    string   `yaml:"component" doc:"Name of a directory in profiles/components."`
+	Program      string   `yaml:"program" doc:"Name of a program of it."`
+	Paths        []string `yaml:"paths" doc:"Where it lies; each path is a hard link."`
+	Capabilities []string `yaml:"capabilities" doc:"What it may do though it does not run as root: net_bind_service."`
+}
+
+// Definitions are the images of a set with the layers they use.
+type Definitions struct {
+	Images []Image
+	Layers []Layer // each once, in the order of first use
+}
+
+// Load reads a set from the directory images/.
+func Load(dir, set string) (*Definitions, error) {
+	var s Set
+	setDoc, err := read(dir, "sets", set, "image set", diag.Position{}, &s)
+	if err != nil {
+		return nil, err
+	}
+	d := &Definitions{}
+	var problems []error
+	for i, name := range s.Images {
+		img := Image{Name: name}
+		img.document, err = read(dir, "", name, "image", setDoc.Position(fmt.Sprintf("images[%d]", i)), &img)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		if len(img.Layers) == 0 {
+			problems = append(problems, img.document.Errorf("", "name files of images/layers", "image %q has no layers", name))
+		}
+		d.Images = append(d.Images, img)
+		for j, layer := range img.Layers {
+			if slices.ContainsFunc(d.Layers, func(l Layer) bool { return l.Name == layer }) {
+				continue
+			}
+			l := Layer{Name: layer}
+			l.document, err = read(dir, "layers", layer, "layer", img.document.Position(fmt.Sprintf("layers[%d]", j)), &l)
+			if err == nil {
+				err = l.check()
+			}
+			if err != nil {
+				problems = append(problems, err)
+				continue
+			}
+			d.Layers = append(d.Layers, l)
+		}
+	}
+	return d, errors.Join(problems...)
+}
+
+func read(dir, sub, name, kind string, from diag.Position, into any) (*document.Document, error) {
+	file := filepath.Join(dir, sub, name+".yaml")
+	if strings.ContainsAny(name, "/\\") {
+		return nil, diag.At(from, "name a file without its directory", "unknown %s %q", kind, name)
+	}
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		var names []string
+		entries, _ := os.ReadDir(filepath.Join(dir, sub))
+		for _, e := range entries {
+			if n, ok := strings.CutSuffix(e.Name(), ".yaml"); ok {
+				names = append(names, n)
+			}
+		}
+		hint := diag.Suggest(name, names)
+		if hint == "" {
+			hint = "there are: " + strings.Join(names, ", ")
+		}
+		return nil, diag.At(from, hint, "unknown %s %q", kind, name)
+	}
+	if err != nil {
+		return nil, diag.Input(fmt.Errorf("reading %s %q: %w", kind, name, err))
+	}
+	doc, err := document.Parse(file, data)
+	if err != nil {
+		return nil, err
+	}
+	return doc, doc.Decode(into)
+}
+
+// capabilities that a program may be given, by their bits (capability.h).
+func capabilities() map[string]uint { return map[string]uint{"net_bind_service": 10} }
+
+func (l *Layer) check() error {
+	for i, p := range l.Programs {
+		for j, c := range p.Capabilities {
+			if _, ok := capabilities()[c]; !ok {
+				return l.document.Errorf(fmt.Sprintf("programs[%d].capabilities[%d]", i, j), "known: net_bind_service", "unknown capability %q", c)
+			}
+		}
+	}
+	for p, mode := range l.Directories {
+		if m, err := strconv.ParseUint(mode, 8, 32); err != nil || m > 0o7777 {
+			return l.document.Errorf("directories."+p, `for example "0755"`, "%q is not a mode in octal", mode)
+		}
+	}
+	return nil
+}
+
+// Complete checks that the set has every image of a list that kubeadm wants
+// ("repository/name:tag"), and gives those images their tags.
+func (d *Definitions) Complete(wanted []string, versions map[string]string) error {
+	var problems []error
+	for _, ref := range wanted {
+		name, tag := ref[strings.LastIndexByte(ref, '/')+1:], ""
+		if at := strings.LastIndexByte(name, ':'); at >= 0 {
+			name, tag = name[:at], name[at+1:]
+		}
+		i := slices.IndexFunc(d.Images, func(img Image) bool { return img.Name == name })
+		if i < 0 {
+			problems = append(problems, diag.Inputf("the image set has no %q, which kubeadm wants as %s; add images/%s.yaml and name it in the set", name, ref, name))
+			continue
+		}
+		if d.Images[i].Tag == "" {
+			d.Images[i].Tag = tag
+		}
+	}
+	for _, img := range d.Images {
+		if img.Tag == "" {
+			problems = append(problems, img.document.Errorf("", "kubeadm does not name one", "image %q has no tag", img.Name))
+			continue
+		}
+		version, known := versions[img.Component]
+		base, _, _ := strings.Cut(strings.TrimPrefix(img.Tag, "v"), "-")
+		if img.Component == "" {
+			continue
+		}
+		if !known {
+			problems = append(problems, img.document.Errorf("component", "add it to the profile's components", "image %q is of component %q, which the profile does not have", img.Name, img.Component))
+		} else if base != strings.TrimPrefix(version, "v") {
+			problems = append(problems, img.document.Errorf("component", "pin that version in profiles/components/"+img.Component, "image %q must be %s, but component %q is %s", img.Name, img.Tag, img.Component, version))
+		}
+	}
+	return errors.Join(problems...)
+}

@@ -1,0 +1,119 @@
+package debian
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// release is a suite's Release file (the Debian wiki's "DebianRepository/Format").
+type release struct {
+	codename, suite string
+	date            time.Time
+	validUntil      time.Time // zero: for ever
+	architectures   []string
+	allApart        bool // packages of architecture all have an index of their own
+	byHash          bool
+	files           map[string]file
+}
+
+// file is a file of a suite, as its Release file lists it.
+type file struct {
+	size   int64
+	sha256 string
+}
+
+const maxFiles = 100_000
+
+func parseRelease(text string) (*release, error) {
+	r := &release{files: map[string]file{}}
+	var err error
+	section, merged := "", false
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\r\n\t ")
+		if strings.HasPrefix(line, " ") {
+			if section == "SHA256" {
+				if err := r.addFile(line); err != nil {
+					return nil, err
+				}
+			}
+			continue
+		}
+		name, value, _ := strings.Cut(line, ":")
+		value = strings.TrimSpace(value)
+		switch section = name; name {
+		case "Codename":
+			r.codename = value
+		case "Suite":
+			r.suite = value
+		case "Date":
+			r.date, err = parseDate(value)
+		case "Valid-Until":
+			r.validUntil, err = parseDate(value)
+		case "Architectures":
+			r.architectures = strings.Fields(value)
+		case "No-Support-for-Architecture-all":
+			merged = value == "Packages"
+		case "Acquire-By-Hash":
+			r.byHash = value == "yes"
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if r.date.IsZero() {
+		return nil, errors.New("it has no Date")
+	}
+	r.allApart = slices.Contains(r.architectures, "all") && !merged
+	return r, nil
+}
+
+func (r *release) addFile(line string) error {
+	fields := strings.Fields(line)
+	if len(fields) != 3 {
+		return fmt.Errorf("%q is not a digest, a size and a name", line)
+	}
+	size, err := strconv.ParseInt(fields[1], 10, 64)
+	if err != nil || size < 0 || len(fields[0]) != 64 {
+		return fmt.Errorf("%q is not a digest, a size and a name", line)
+	}
+	if len(r.files) == maxFiles {
+		return fmt.Errorf("more than %d files", maxFiles)
+	}
+	r.files[fields[2]] = file{size, fields[0]}
+	return nil
+}
+
+func parseDate(text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC1123, text)
+	if err != nil {
+		t, err = time.Parse(time.RFC1123Z, text)
+	}
+	return t.UTC(), err
+}
+
+// check says whether the release is what was asked for, at that time.
+func (r *release) check(s Suite, arch string, now time.Time) error {
+	if s.Name != r.codename && s.Name != r.suite {
+		return fmt.Errorf("it is of suite %q (%s), not %q; the mirror is mixed up", r.codename, r.suite, s.Name)
+	}
+	if !slices.Contains(r.architectures, arch) {
+		return fmt.Errorf("it has no packages for %s, only for %s", arch, strings.Join(r.architectures, ", "))
+	}
+	if date := r.date.Unix(); date < s.NotBefore {
+		return fmt.Errorf("it is of %s, older than the %s of the lock: the mirror lags behind or was rolled back; name another mirror or wait",
+			day(r.date), day(time.Unix(s.NotBefore, 0).UTC()))
+	}
+	switch {
+	case r.validUntil.IsZero() && !s.Main:
+		return errors.New("it has no Valid-Until; without one an old state with known holes could be served for ever")
+	case !r.validUntil.IsZero() && now.After(r.validUntil):
+		return fmt.Errorf("it expired on %s (now is %s): the mirror is stale, or this machine's clock is wrong", day(r.validUntil), day(now.UTC()))
+	}
+	return nil
+}
+
+func day(t time.Time) string { return t.Format("2006-01-02 15:04 MST") }

@@ -1,0 +1,276 @@
+// Package debian reads Debian package repositories: it verifies their signed
+// indexes and finds out which packages a set of wanted ones needs.
+package debian
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/fetch"
+	"github.com/slipway-os/slipway/pkg/store"
+	"github.com/slipway-os/slipway/pkg/tree"
+)
+
+// Suite is a suite of a repository.
+type Suite struct {
+	URI        string // the repository's base, below which dists/ and pool/ lie
+	Name       string // by codename: "trixie-security"
+	Components []string
+	Main       bool  // the released suite itself, which does not expire
+	NotBefore  int64 // seconds: a Release file of an earlier date is refused
+}
+
+// Suites returns the three suites that are always used together: the released
+// one, its updates, and its security updates, which have a mirror of their own.
+func Suites(mirror, security, name string, components ...string) []Suite {
+	if len(components) == 0 {
+		components = []string{"main"}
+	}
+	return []Suite{
+		{URI: mirror, Name: name, Components: components, Main: true},
+		{URI: mirror, Name: name + "-updates", Components: components},
+		{URI: security, Name: name + "-security", Components: components},
+	}
+}
+
+// Package is a package of a repository. (Its fields are those of a lock's.)
+type Package struct {
+	Name         string
+	Version      string
+	Architecture string // Debian's name, or "all"
+	Source       string // source package, with its version if that differs; "" for one of the same name
+	Suite        string
+	Filename     string // below the URI of the suite
+	Size         int64  // in bytes
+	SHA256       string
+}
+
+// URL returns where a package is found, given the suites in use.
+func (p Package) URL(suites []Suite) (string, error) {
+	for _, s := range suites {
+		if s.Name == p.Suite {
+			return join(s.URI, p.Filename)
+		}
+	}
+	return "", diag.Inputf("package %q is of suite %q, which is not in use", p.Name, p.Suite)
+}
+
+// join puts a path below a base address; what climbs out is refused.
+func join(base, name string) (string, error) {
+	if path.IsAbs(name) || path.Clean(name) != name || strings.HasPrefix(name, "..") {
+		return "", diag.Dependencyf("%q is not a path inside a repository", name)
+	}
+	u, err := url.Parse(base)
+	if err != nil {
+		return "", diag.Inputf("mirror: not an address")
+	}
+	return u.JoinPath(name).String(), nil
+}
+
+// Architecture returns Debian's name of an architecture that Go knows.
+func Architecture(goarch string) (string, error) {
+	switch goarch {
+	case "amd64", "arm64", "s390x":
+		return goarch, nil
+	case "ppc64le":
+		return "ppc64el", nil
+	}
+	return "", diag.Inputf("architecture %q: Slipway builds for amd64, arm64, ppc64le and s390x", goarch)
+}
+
+// Options are the settings of a repository client.
+type Options struct {
+	Keyring []byte    // OpenPGP public keys; default: Debian's archive keys
+	Now     time.Time // by which signatures and indexes must not have expired
+}
+
+// Client reads repositories.
+type Client struct {
+	store *store.Store
+	fetch *fetch.Client
+	keys  openpgp.EntityList
+	now   time.Time
+}
+
+// New returns a client that keeps what it reads in st.
+func New(st *store.Store, f *fetch.Client, o Options) (*Client, error) {
+	if o.Keyring == nil {
+		o.Keyring = archiveKeyring
+	}
+	keys, err := readKeyring(o.Keyring)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{store: st, fetch: f, keys: keys, now: o.Now}, nil
+}
+
+// Indexes reads the package indexes of suites for an architecture (Go's name
+// of it), and verifies them.
+func (c *Client) Indexes(ctx context.Context, suites []Suite, goarch string) ([]*Index, error) {
+	arch, err := Architecture(goarch)
+	if err != nil {
+		return nil, err
+	}
+	indexes := make([]*Index, len(suites))
+	group, ctx := errgroup.WithContext(ctx)
+	for i, s := range suites {
+		group.Go(func() (err error) {
+			indexes[i], err = c.index(ctx, s, arch)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return indexes, nil
+}
+
+func (c *Client) index(ctx context.Context, s Suite, arch string) (*Index, error) {
+	r, err := c.release(ctx, s)
+	if err == nil {
+		if wrong := r.check(s, arch, c.now); wrong != nil {
+			err = diag.Dependency(wrong)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("Release file of %s at %s: %w", s.Name, host(s.URI), err)
+	}
+	index := &Index{Suite: s.Name, Date: r.date.Unix(), arch: arch}
+	arches := []string{arch}
+	if r.allApart {
+		arches = append(arches, "all")
+	}
+	for _, component := range s.Components {
+		for _, a := range arches {
+			if err := c.packages(ctx, s, r, component+"/binary-"+a, index); err != nil {
+				return nil, fmt.Errorf("package index of %s at %s: %w", s.Name, host(s.URI), err)
+			}
+		}
+	}
+	index.names()
+	return index, nil
+}
+
+const (
+	maxRelease    = 16 << 20
+	releaseRecord = "debian-release"
+)
+
+// release reads a suite's Release file. Offline it is the last one that was
+// read; its signature and date are verified all the same.
+func (c *Client) release(ctx context.Context, s Suite) (*release, error) {
+	address, err := join(s.URI, "dists/"+s.Name+"/InRelease")
+	if err != nil {
+		return nil, err
+	}
+	key := store.Key(address)
+	var data []byte
+	if c.fetch.Offline {
+		err = c.store.Load(releaseRecord, key, &data)
+		if errors.Is(err, store.ErrMissing) {
+			err = diag.Dependencyf("not in the store; build once without --offline, or from a lock")
+		}
+	} else {
+		data, err = c.fetch.Get(ctx, address, maxRelease)
+	}
+	if err != nil {
+		return nil, err
+	}
+	text, err := verify(data, c.keys, c.now)
+	if err != nil {
+		return nil, diag.Dependency(err)
+	}
+	r, err := parseRelease(string(text))
+	if err != nil {
+		return nil, diag.Dependency(err)
+	}
+	if !c.fetch.Offline {
+		err = c.store.Save(releaseRecord, key, data)
+	}
+	return r, err
+}
+
+// compressions of indexes that can be read, best first.
+var compressions = []string{".xz", ".gz", ""}
+
+// packages reads one Packages file into index.
+func (c *Client) packages(ctx context.Context, s Suite, r *release, dir string, index *Index) error {
+	for _, suffix := range compressions {
+		name := dir + "/Packages" + suffix
+		f, ok := r.files[name]
+		if !ok {
+			continue
+		}
+		text, err := c.reduced(ctx, s, r, f, name, index.arch)
+		if err != nil {
+			return err
+		}
+		return index.add(text)
+	}
+	return diag.Dependencyf("the suite has no %s/Packages", dir)
+}
+
+const indexRecord = "debian-index"
+
+// reduced returns the needed part of a Packages file, from the store if that
+// file has been reduced before.
+func (c *Client) reduced(ctx context.Context, s Suite, r *release, f file, name, arch string) (string, error) {
+	if f.size == 0 {
+		return "", nil
+	}
+	if f.size > maxIndex {
+		return "", diag.Dependencyf("%s has %d bytes: more than the limit of %d", name, f.size, int64(maxIndex))
+	}
+	key := store.Key(indexFormat, f.sha256, arch)
+	var digest tree.Digest
+	if err := c.store.Load(indexRecord, key, &digest); err == nil {
+		if blob, err := c.store.Blob(digest, -1); err == nil {
+			data, err := tree.ReadAll(blob, maxIndex)
+			if err == nil && tree.Bytes(data).Digest() == digest {
+				return string(data), nil
+			}
+		}
+	}
+	where := "dists/" + s.Name + "/" + name
+	if r.byHash {
+		where = "dists/" + s.Name + "/" + path.Dir(name) + "/by-hash/SHA256/" + f.sha256
+	}
+	address, err := join(s.URI, where)
+	if err != nil {
+		return "", err
+	}
+	blobs, err := c.fetch.Fetch(ctx, []fetch.Item{{URL: address, Size: f.size, SHA256: f.sha256}}, nil)
+	if err != nil {
+		return "", err
+	}
+	text, err := reduce(ctx, blobs[0], path.Ext(name), arch)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", name, err)
+	}
+	blob, err := c.store.Put(strings.NewReader(text))
+	if err != nil {
+		return "", err
+	}
+	return text, c.store.Save(indexRecord, key, blob.Digest())
+}
+
+// host returns what to call a mirror in a message: no credentials.
+func host(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return "the mirror"
+	}
+	if u.Host == "" {
+		return u.Path
+	}
+	return u.Hostname()
+}

@@ -1,0 +1,328 @@
+// Package initramfs is what runs as PID 1 before systemd: it finds the root
+// that the initrd knows the hash of, verifies it, binds what is writable to
+// the state partition, makes it the root of the system, and has the
+// machine's config applied the first time.
+package initramfs
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/slipway-os/slipway/pkg/console"
+	"github.com/slipway-os/slipway/pkg/devicemapper"
+	"github.com/slipway-os/slipway/pkg/ignition"
+	"github.com/slipway-os/slipway/pkg/manifest"
+	"github.com/slipway-os/slipway/pkg/modprobe"
+	"github.com/slipway-os/slipway/pkg/state"
+	"github.com/slipway-os/slipway/pkg/verity"
+)
+
+const (
+	sysroot  = "/sysroot"
+	stateDir = "/run/state"
+	// How long a person has to read why the machine starts again.
+	pause = 30 * time.Second
+	// How long a machine waits for a config before it starts again: what was
+	// not there may be found by a new start of the firmware.
+	patience = 15 * time.Minute
+)
+
+// boot is one start of the machine.
+type boot struct {
+	console *console.Console
+	cmdline map[string]string
+	image   manifest.Initrd
+	modules *modprobe.Loader
+	disk    *state.Disk
+	state   state.State
+}
+
+// Run never returns: it ends in systemd, or in a restart of the machine.
+func Run() {
+	b := &boot{}
+	err := b.mountKernel()
+	b.console = console.Open("slipway")
+	if err == nil {
+		err = b.run()
+	}
+	b.console.Say("CANNOT START: %v", err)
+	b.console.Say("the machine starts again in %s", pause)
+	unix.Sync()
+	time.Sleep(pause)
+	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	select {}
+}
+
+// mountKernel mounts what the kernel itself provides.
+func (b *boot) mountKernel() error {
+	for _, m := range []struct {
+		kind, at, data string
+		flags          uintptr
+	}{
+		{"devtmpfs", "/dev", "mode=0755", unix.MS_NOSUID},
+		{"proc", "/proc", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
+		{"sysfs", "/sys", "", unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
+		{"tmpfs", "/run", "mode=0755", unix.MS_NOSUID | unix.MS_NODEV},
+	} {
+		os.MkdirAll(m.at, 0o755)
+		if err := unix.Mount(m.kind, m.at, m.kind, m.flags, m.data); err != nil && !errors.Is(err, unix.EBUSY) {
+			return fmt.Errorf("mounting %s: %w", m.at, err)
+		}
+	}
+	data, err := os.ReadFile("/proc/cmdline")
+	b.cmdline = words(string(data))
+	return err
+}
+
+// words splits a kernel command line. Quotes keep spaces together.
+func words(line string) map[string]string {
+	out := map[string]string{}
+	quoted := false
+	for _, w := range strings.FieldsFunc(line, func(r rune) bool {
+		if r == '"' {
+			quoted = !quoted
+		}
+		return !quoted && (r == ' ' || r == '\n' || r == '\t')
+	}) {
+		key, value, _ := strings.Cut(strings.ReplaceAll(w, `"`, ""), "=")
+		out[key] = value
+	}
+	return out
+}
+
+func (b *boot) run() error {
+	data, err := os.ReadFile("/" + manifest.InitrdPath)
+	if err == nil {
+		err = json.Unmarshal(data, &b.image)
+	}
+	root, hashErr := hex.DecodeString(b.image.RootHash)
+	if err != nil || hashErr != nil || len(root) != 32 || b.image.DataBlocks <= 0 {
+		return fmt.Errorf("the initrd does not say which root to verify (/%s is missing or damaged); boot the image as it was built", manifest.InitrdPath)
+	}
+	b.console.Say("profile %s for %s", b.image.Profile, b.image.Architecture)
+	b.setClock()
+	if b.modules, err = modprobe.New("/"); err != nil {
+		return err
+	}
+	for b.modules.Coldplug() > 0 {
+	}
+	for _, m := range []string{"dm_verity", "squashfs", "overlay", "ext4", "loop", "virtio_rng", "qemu_fw_cfg", "vfat", "nls_ascii", "nls_cp437", "nls_iso8859_1", "isofs", "efivarfs"} {
+		if err := b.modules.Load(m); err != nil {
+			b.console.Say("%v", err)
+		}
+	}
+	if err := b.mountRoot([32]byte(root)); err != nil {
+		return err
+	}
+	source, err := b.mountState()
+	if err != nil {
+		return err
+	}
+	if err := b.pivot(); err != nil {
+		return err
+	}
+	if source != nil {
+		if err := b.configure(*source); err != nil {
+			return err
+		}
+	}
+	err = unix.Exec("/usr/lib/systemd/systemd", []string{"/sbin/init"}, []string{"PATH=/usr/sbin:/usr/bin"})
+	return fmt.Errorf("starting systemd: %w", err)
+}
+
+// setClock keeps the clock from being earlier than the image: certificates
+// made by such a clock would be in the past of every other machine.
+func (b *boot) setClock() {
+	if now := time.Now().Unix(); now < b.image.Epoch {
+		b.console.Say("THE CLOCK IS WRONG: it says %s, which is before this image was made; it is set to %s",
+			time.Unix(now, 0).UTC().Format(time.DateOnly), time.Unix(b.image.Epoch, 0).UTC().Format(time.DateOnly))
+		unix.Settimeofday(&unix.Timeval{Sec: b.image.Epoch})
+	}
+}
+
+// mountRoot finds the root by its hash and mounts it verified.
+func (b *boot) mountRoot(root [32]byte) error {
+	rootUUID, hashUUID := verity.PartUUIDs(root)
+	said := false
+	for deadline := time.Now().Add(2 * time.Minute); ; {
+		var err error
+		if b.disk, err = state.Find(rootUUID, hashUUID); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("no disk has the partitions %s (root) and %s (its hash tree) of this image", rootUUID, hashUUID)
+		}
+		if !said && console.Uptime() > 20*time.Second {
+			b.console.Say("waiting for the disk with partition %s; there are: %s", rootUUID, blockDevices())
+			said = true
+		}
+		if b.modules.Coldplug() == 0 {
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	f, err := os.Open(b.disk.Verity)
+	if err != nil {
+		return err
+	}
+	sb, err := verity.ReadSuperblock(f)
+	f.Close()
+	if err == nil && sb.DataBlocks != b.image.DataBlocks {
+		err = fmt.Errorf("it is of %d blocks, the image has %d", sb.DataBlocks, b.image.DataBlocks)
+	}
+	if err != nil {
+		return fmt.Errorf("the hash tree on %s is not this image's: %w; write the image to the disk again", b.disk.Verity, err)
+	}
+	device, err := devicemapper.Verity{
+		Name: "root", Data: b.disk.Root, Hash: b.disk.Verity, DataBlocks: b.image.DataBlocks, RootHash: b.image.RootHash, Salt: b.image.Salt,
+	}.Create()
+	if err != nil {
+		return err
+	}
+	os.MkdirAll(sysroot, 0o755)
+	if err := unix.Mount(device, sysroot, "squashfs", unix.MS_RDONLY|unix.MS_NODEV, ""); err != nil {
+		return fmt.Errorf("mounting the verified root %s: %w; if the kernel says that a block is corrupted, write the image to the disk again", b.disk.Root, err)
+	}
+	b.console.Say("root verified: %s", b.disk.Root)
+	return nil
+}
+
+func blockDevices() string {
+	names, _ := filepath.Glob("/sys/class/block/*")
+	var list []string
+	for _, n := range names {
+		list = append(list, filepath.Base(n))
+	}
+	if len(list) == 0 {
+		return "none"
+	}
+	return strings.Join(list, " ")
+}
+
+// mountState mounts the state partition and binds the writable paths. It
+// returns where to take the machine's config from if it is yet to be applied.
+func (b *boot) mountState() (*ignition.Source, error) {
+	if b.disk.State == "" {
+		return nil, fmt.Errorf("disk %s has no state partition; write the image to it again", b.disk.Device)
+	}
+	if grown, err := b.disk.Grow(); err != nil {
+		return nil, err
+	} else if grown {
+		b.console.Say("state partition %s grown to the end of the disk", b.disk.State)
+	}
+	if err := b.disk.Mount(stateDir); err != nil {
+		return nil, err
+	}
+	b.state = state.State{Dir: stateDir}
+	var source *ignition.Source
+	if !b.state.Done() {
+		found, err := b.waitForConfig()
+		if err != nil {
+			return nil, err
+		}
+		source = &found
+		if wiped, err := b.state.Start(); err != nil {
+			return nil, err
+		} else if wiped {
+			b.console.Say("the first boot was interrupted; it starts over")
+		}
+	}
+	if err := b.state.Bind(sysroot); err != nil {
+		return nil, err
+	}
+	return source, b.machineID()
+}
+
+// waitForConfig returns the source of the config, once there is one.
+func (b *boot) waitForConfig() (ignition.Source, error) {
+	deadline := time.Now().Add(patience)
+	for said := false; ; {
+		if s, ok := ignition.Detect(b.cmdline); ok {
+			b.console.Say("config: from %s", s.What)
+			return s, nil
+		}
+		if !said {
+			said = true
+			b.console.Say("NO CONFIG WAS DELIVERED. This machine waits for one: attach a disk or ISO labelled %s with the file %s, or start it with fw_cfg opt/com.coreos/config or the kernel argument ignition.config.url=.",
+				ignition.Label, ignition.ConfigName)
+			b.console.Say("nothing was changed; it starts again in %s", patience)
+		}
+		if time.Now().After(deadline) {
+			b.console.Say("still no config: the machine starts again")
+			unix.Sync()
+			unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+		}
+		time.Sleep(2 * time.Second)
+		b.modules.Coldplug()
+	}
+}
+
+// machineID writes a random machine id once (machine-id(5)).
+func (b *boot) machineID() error {
+	file := filepath.Join(sysroot, "etc/machine-id")
+	if data, err := os.ReadFile(file); err == nil && len(strings.TrimSpace(string(data))) == 32 {
+		return nil
+	}
+	var id [16]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return err
+	}
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // a version 4 UUID
+	tmp := file + ".new"
+	if err := os.WriteFile(tmp, []byte(hex.EncodeToString(id[:])+"\n"), 0o444); err != nil {
+		return fmt.Errorf("writing the machine id: %w", err)
+	}
+	return os.Rename(tmp, file)
+}
+
+// pivot makes the verified root the root of the system.
+func (b *boot) pivot() error {
+	for _, d := range []string{"dev", "proc", "sys", "run"} {
+		if err := unix.Mount("/"+d, filepath.Join(sysroot, d), "", unix.MS_MOVE, ""); err != nil {
+			return fmt.Errorf("moving /%s: %w", d, err)
+		}
+	}
+	// Give back the memory of the initrd. Nothing else is mounted on it by now.
+	entries, err := os.ReadDir("/")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if "/"+e.Name() != sysroot {
+			os.RemoveAll("/" + e.Name())
+		}
+	}
+	if err := os.Chdir(sysroot); err != nil {
+		return err
+	}
+	if err := unix.Mount(sysroot, "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("moving the root: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return err
+	}
+	return os.Chdir("/")
+}
+
+// configure applies the machine's config.
+func (b *boot) configure(source ignition.Source) error {
+	start := time.Now()
+	r := ignition.Runner{Say: b.console.Say}
+	if err := r.Run(context.Background(), source); err != nil {
+		return fmt.Errorf("applying the config from %s: %w", source.What, err)
+	}
+	if err := b.state.Finish(); err != nil {
+		return err
+	}
+	b.console.Say("config applied in %s", time.Since(start).Round(10*time.Millisecond))
+	return nil
+}

@@ -1,0 +1,145 @@
+// Package kubeapi asks an API server the few things Slipway wants to know,
+// with the credentials of a kubeconfig, without client-go: the same code runs
+// in the small program of the initrd.
+package kubeapi
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Client talks to one API server.
+type Client struct {
+	server string
+	http   *http.Client
+}
+
+// kubeconfig is the part of a kubeconfig that kubeadm writes.
+type kubeconfig struct {
+	Clusters []struct {
+		Cluster struct {
+			Server string `yaml:"server"`
+			CAData string `yaml:"certificate-authority-data"`
+		} `yaml:"cluster"`
+	} `yaml:"clusters"`
+	Users []struct {
+		User struct {
+			CertData string `yaml:"client-certificate-data"`
+			KeyData  string `yaml:"client-key-data"`
+		} `yaml:"user"`
+	} `yaml:"users"`
+}
+
+// Dialer opens the connection to the server; nil for the ordinary one.
+type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+// FromKubeconfig returns a client with the first cluster and the first user
+// of a kubeconfig, which must carry its certificates inline.
+func FromKubeconfig(data []byte, dial Dialer) (*Client, error) {
+	var k kubeconfig
+	if err := yaml.Unmarshal(data, &k); err != nil {
+		return nil, errors.New("reading kubeconfig: not valid YAML") // the parser's own words could quote a key
+	}
+	if len(k.Clusters) == 0 || len(k.Users) == 0 {
+		return nil, errors.New("reading kubeconfig: it names no cluster or no user")
+	}
+	ca, err := decode("certificate-authority-data", k.Clusters[0].Cluster.CAData)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := decode("client-certificate-data", k.Users[0].User.CertData)
+	if err != nil {
+		return nil, err
+	}
+	key, err := decode("client-key-data", k.Users[0].User.KeyData)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("reading kubeconfig: client certificate: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(ca) {
+		return nil, errors.New("reading kubeconfig: certificate-authority-data holds no certificate")
+	}
+	server, err := url.Parse(k.Clusters[0].Cluster.Server)
+	if err != nil || server.Scheme != "https" {
+		return nil, fmt.Errorf("reading kubeconfig: server %q is no https address", k.Clusters[0].Cluster.Server)
+	}
+	return &Client{
+		server: "https://" + server.Host,
+		http: &http.Client{
+			Timeout: 30 * time.Second,
+			Transport: &http.Transport{
+				DialContext:     dial,
+				TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
+			},
+		},
+	}, nil
+}
+
+const maxAnswer = 64 << 20
+
+// Get reads an object of the API into v.
+func (c *Client) Get(ctx context.Context, path string, v any) error {
+	data, err := c.do(ctx, http.MethodGet, path, "", nil)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	return nil
+}
+
+// StatusError is an answer other than success.
+type StatusError struct {
+	Code    int
+	Message string
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("the API server says %d: %s", e.Code, e.Message)
+}
+
+// Send sends an object of the API (POST, PUT, PATCH with its content type).
+func (c *Client) Send(ctx context.Context, method, path, contentType string, body io.Reader) ([]byte, error) {
+	return c.do(ctx, method, path, contentType, body)
+}
+
+func (c *Client) do(ctx context.Context, method, path, contentType string, body io.Reader) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.server+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("asking for %s: %w", path, err)
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking for %s: %w", path, err)
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	if resp.StatusCode/100 != 2 {
+		var status struct{ Message string }
+		json.Unmarshal(data, &status)
+		return nil, &StatusError{Code: resp.StatusCode, Message: status.Message}
+	}
+	return data, nil
+}

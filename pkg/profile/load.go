@@ -1,0 +1,240 @@
+package profile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/document"
+)
+
+// Dir is the project directory that profiles, components, overlays and image
+// definitions lie in.
+type Dir struct{ Root string }
+
+// Names returns the names of all profiles in profiles/, sorted.
+func (d Dir) Names() ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(d.Root, "profiles"))
+	if err != nil {
+		return nil, fmt.Errorf("listing profiles: %w", err)
+	}
+	var names []string
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".yaml"); ok && e.Type().IsRegular() {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// Load reads a profile by its name in profiles/, or by the path of a file
+// (anything with a slash or that ends in .yaml), merges what it extends and
+// checks that it can be built.
+func (d Dir) Load(name string) (*Profile, error) {
+	p, err := d.Read(name)
+	if err != nil {
+		return nil, err
+	}
+	return p, errors.Join(p.check(d)...)
+}
+
+// Read is Load without the check: for profiles that are only extended.
+func (d Dir) Read(name string) (*Profile, error) {
+	p := &Profile{origins: map[string]diag.Position{}}
+	if err := d.merge(p, name, diag.Position{}, nil); err != nil {
+		return nil, err
+	}
+	p.Name = strings.TrimSuffix(filepath.Base(name), ".yaml")
+	p.Extends = nil
+	return p, nil
+}
+
+// LockFile returns where the lock of a profile lies if it has one: beside it.
+func (d Dir) LockFile(name string) string {
+	return strings.TrimSuffix(d.file(name), ".yaml") + ".lock"
+}
+
+func (d Dir) file(name string) string {
+	if strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".yaml") {
+		return name
+	}
+	return filepath.Join(d.Root, "profiles", name+".yaml")
+}
+
+// shown is the file name in messages: relative to the working directory if that is shorter.
+func shown(file string) string {
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, file); err == nil && len(rel) < len(file) {
+			return rel
+		}
+	}
+	return file
+}
+
+func (d Dir) merge(into *Profile, name string, from diag.Position, chain []string) error {
+	file := d.file(name)
+	if i := slices.Index(chain, file); i >= 0 {
+		var names []string
+		for _, f := range append(chain[i:], file) {
+			names = append(names, strings.TrimSuffix(filepath.Base(f), ".yaml"))
+		}
+		return diag.At(from, "remove one of these from extends", "profiles extend one another in a circle: %s", strings.Join(names, " -> "))
+	}
+	chain = append(chain, file)
+	data, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return d.unknown(name, file, from)
+	}
+	if err != nil {
+		return diag.Input(fmt.Errorf("reading profile %q: %w", name, err))
+	}
+	doc, err := document.Parse(shown(file), data)
+	if err != nil {
+		return err
+	}
+	var own Profile
+	if err := doc.Decode(&own); err != nil {
+		return err
+	}
+	for i, parent := range own.Extends {
+		if err := d.merge(into, parent, doc.Position(fmt.Sprintf("extends[%d]", i)), chain); err != nil {
+			return err
+		}
+	}
+	into.files = append(into.files, shown(file))
+	into.take(&own, doc)
+	return nil
+}
+
+func (d Dir) unknown(name, file string, from diag.Position) error {
+	if file == name {
+		return diag.Inputf("reading profile %q: no such file", name)
+	}
+	names, err := d.Names()
+	if err != nil {
+		return err
+	}
+	hint := diag.Suggest(name, names)
+	if hint == "" {
+		hint = "`builder profiles` lists them"
+	}
+	return diag.At(from, hint, "unknown profile %q", name)
+}
+
+// take merges one file over what the files it extends gave.
+func (p *Profile) take(own *Profile, doc *document.Document) {
+	scalar := func(field string, to *string, value string) {
+		if doc.Has(field) {
+			*to = value
+			p.origins[field] = doc.Position(field)
+		}
+	}
+	size := func(field string, to *Size, value Size) {
+		if doc.Has(field) {
+			*to = value
+			p.origins[field] = doc.Position(field)
+		}
+	}
+	list := func(field string, to *[]string, values []string) {
+		for i, v := range values {
+			if !slices.Contains(*to, v) {
+				*to = append(*to, v)
+			}
+			p.origins[field+"="+v] = doc.Position(fmt.Sprintf("%s[%d]", field, i))
+		}
+		if doc.Has(field) {
+			p.origins[field] = doc.Position(field)
+		}
+	}
+	scalar("description", &p.Description, own.Description)
+	scalar("architecture", &p.Architecture, own.Architecture)
+	list("roles", &p.Roles, own.Roles)
+	scalar("os.suite", &p.OS.Suite, own.OS.Suite)
+	scalar("os.mirror", &p.OS.Mirror, own.OS.Mirror)
+	list("os.packages", &p.OS.Packages, own.OS.Packages)
+	list("os.exclude", &p.OS.Exclude, own.OS.Exclude)
+	list("os.prune", &p.OS.Prune, own.OS.Prune)
+	scalar("kernel.package", &p.Kernel.Package, own.Kernel.Package)
+	list("kernel.commandLine", &p.Kernel.CommandLine, own.Kernel.CommandLine)
+	list("kernel.prune", &p.Kernel.Prune, own.Kernel.Prune)
+	list("kernel.initrd", &p.Kernel.Initrd, own.Kernel.Initrd)
+	scalar("kubernetes.version", &p.Kubernetes.Version, own.Kubernetes.Version)
+	scalar("kubernetes.imageRepository", &p.Kubernetes.ImageRepository, own.Kubernetes.ImageRepository)
+	list("components", &p.Components, own.Components)
+	scalar("images", &p.Images, own.Images)
+	list("overlays", &p.Overlays, own.Overlays)
+	size("disk.boot", &p.Disk.Boot, own.Disk.Boot)
+	size("disk.root", &p.Disk.Root, own.Disk.Root)
+	size("disk.verity", &p.Disk.Verity, own.Disk.Verity)
+	size("disk.state", &p.Disk.State, own.Disk.State)
+}
+
+var versionPattern = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?$`)
+
+// check finds what keeps a profile from being built.
+func (p *Profile) check(d Dir) []error {
+	var problems []error
+	add := func(err error) {
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	required := func(field, value, hint string) bool {
+		if value != "" {
+			return true
+		}
+		add(p.errorf(field, hint, "%s is missing", field))
+		return false
+	}
+	if required("architecture", p.Architecture, "this profile can only be extended; `builder profiles` lists those that can be built") {
+		add(p.known("architecture", p.Architecture, Architectures()))
+	}
+	for _, r := range p.Roles {
+		add(p.known("roles", r, []string{"control-plane", "worker", "etcd"}))
+	}
+	required("os.suite", p.OS.Suite, "for example trixie")
+	required("kernel.package", p.Kernel.Package, "for example linux-image-cloud-amd64")
+	if required("kubernetes.version", p.Kubernetes.Version, "for example v1.37.2") && !versionPattern.MatchString(p.Kubernetes.Version) {
+		add(p.errorf("kubernetes.version", "for example v1.37.2", "%q is not a version", p.Kubernetes.Version))
+	}
+	required("kubernetes.imageRepository", p.Kubernetes.ImageRepository, "for example slipway.local")
+	add(p.exists(d, "overlays", "overlays", "", p.Overlays))
+	add(p.exists(d, "components", filepath.Join("profiles", "components"), "", p.Components))
+	if required("images", p.Images, "for example control-plane") {
+		add(p.exists(d, "images", filepath.Join("images", "sets"), ".yaml", []string{p.Images}))
+	}
+	for _, s := range []struct {
+		field string
+		size  Size
+	}{{"disk.boot", p.Disk.Boot}, {"disk.root", p.Disk.Root}, {"disk.verity", p.Disk.Verity}, {"disk.state", p.Disk.State}} {
+		if s.size <= 0 || s.size%(1<<20) != 0 {
+			add(p.errorf(s.field, "for example 512MiB", "%s must be a whole number of MiB above zero, not %q", s.field, s.size))
+		}
+	}
+	return problems
+}
+
+// exists checks that each name has its entry in a directory of the project.
+func (p *Profile) exists(d Dir, field, dir, suffix string, names []string) error {
+	entries, err := os.ReadDir(filepath.Join(d.Root, dir))
+	if err != nil {
+		return fmt.Errorf("listing %s: %w", dir, err)
+	}
+	var known []string
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), suffix); ok && e.IsDir() == (suffix == "") {
+			known = append(known, name)
+		}
+	}
+	var problems []error
+	for _, name := range names {
+		problems = append(problems, p.known(field, name, known))
+	}
+	return errors.Join(problems...)
+}

@@ -1,0 +1,130 @@
+// Package provision turns a role, and any Butane of the user's, into the one
+// Ignition config that a machine is given at its first boot.
+package provision
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/clarketm/json" // leaves out empty structs, as Butane does
+	"github.com/coreos/ignition/v2/config/v3_6"
+	"github.com/coreos/ignition/v2/config/v3_6/types"
+
+	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/ignition"
+	"github.com/slipway-os/slipway/pkg/role"
+)
+
+// RolePath is where the node finds its role.
+const RolePath = "/etc/slipway/role.yaml"
+
+// ButaneFile is a file of the user's that is merged over what the role asks for.
+type ButaneFile struct {
+	Name string // for messages
+	Data []byte
+}
+
+// Option changes what Config makes.
+type Option func(*options)
+
+type options struct {
+	keys []string
+	has  func(program string) bool
+}
+
+// ExtraKeys lets more SSH keys log in as root than the role names. The role on
+// the node does not mention them.
+func ExtraKeys(keys ...string) Option {
+	return func(o *options) { o.keys = append(o.keys, keys...) }
+}
+
+// Programs tells which programs the image has, by absolute path, so that a
+// config that needs others is refused. The default is to suppose all of them.
+func Programs(has func(program string) bool) Option {
+	return func(o *options) { o.has = has }
+}
+
+// Config returns the Ignition config of a role: compact JSON, always the same
+// for the same input. roleFile is the role as the user wrote it, which is what
+// the node gets. Where a Butane file says otherwise than the role, or than a
+// file before it, it wins. Any warning of Butane's or Ignition's is an error.
+func Config(r *role.Role, roleFile []byte, butane []ButaneFile, opts ...Option) ([]byte, error) {
+	o := options{has: func(string) bool { return true }}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	config := fromRole(r, roleFile, o.keys)
+	var problems []error
+	for _, f := range butane {
+		over, err := translate(f, o.has)
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		config = v3_6.Merge(config, over)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(config)
+	if err != nil {
+		return nil, fmt.Errorf("writing the Ignition config: %w", err)
+	}
+	// Files that are right one by one may still not go together.
+	if _, report, err := v3_6.Parse(data); err != nil || len(report.Entries) > 0 {
+		for _, e := range report.Entries {
+			problems = append(problems, diag.Inputf("checking the merged Ignition config: %s: %s", e.Context, e.Message))
+		}
+		if len(problems) == 0 {
+			problems = append(problems, diag.Inputf("checking the merged Ignition config: %w", err))
+		}
+		return nil, errors.Join(problems...)
+	}
+	if err := ignition.Check(data, o.has); err != nil {
+		return nil, fmt.Errorf("checking the merged Ignition config: %w", err)
+	}
+	return append(data, '\n'), nil
+}
+
+// fromRole is what a role needs done before anything of Slipway's own runs on
+// the node; the rest the configurator reads from the role itself.
+func fromRole(r *role.Role, roleFile []byte, extraKeys []string) types.Config {
+	c := types.Config{Ignition: types.Ignition{Version: types.MaxVersion.String()}}
+	file := func(path string, mode int, content string) {
+		source := "data:;base64," + base64.StdEncoding.EncodeToString([]byte(content))
+		overwrite := true // the path may be in the image, and an interrupted first boot is run again
+		c.Storage.Files = append(c.Storage.Files, types.File{
+			Node:          types.Node{Path: path, Overwrite: &overwrite},
+			FileEmbedded1: types.FileEmbedded1{Mode: &mode, Contents: types.Resource{Source: &source}},
+		})
+	}
+	enable := func(unit string) {
+		enabled := true
+		c.Systemd.Units = append(c.Systemd.Units, types.Unit{Name: unit, Enabled: &enabled})
+	}
+	file(RolePath, 0o600, string(roleFile))
+	if r.Node.Name != "" {
+		file("/etc/hostname", 0o644, r.Node.Name+"\n")
+	}
+	var keys []types.SSHAuthorizedKey
+	for _, k := range slices.Concat(r.SSH.AuthorizedKeys, extraKeys) {
+		if key := types.SSHAuthorizedKey(strings.TrimSpace(k)); !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) > 0 {
+		c.Passwd.Users = []types.PasswdUser{{Name: "root", SSHAuthorizedKeys: keys}}
+		enable("ssh.service")
+	}
+	if servers := r.Time.Servers; len(servers) > 0 {
+		file("/etc/systemd/timesyncd.conf.d/10-role.conf", 0o644, "[Time]\nNTP="+strings.Join(servers, " ")+"\n")
+		enable("systemd-timesyncd.service")
+	}
+	if servers := r.DNS.Servers; len(servers) > 0 {
+		file("/etc/systemd/resolved.conf.d/10-role.conf", 0o644, "[Resolve]\nDNS="+strings.Join(servers, " ")+"\n")
+	}
+	return c
+}

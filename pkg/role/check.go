@@ -1,0 +1,219 @@
+package role
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/document"
+)
+
+// checker collects problems.
+type checker struct {
+	doc      *document.Document
+	problems []*diag.Error
+	mistyped map[diag.Position]bool // values that could not even be decoded
+}
+
+// decoded takes the problems that decoding found. A value that is wrong by its
+// type is not complained about a second time for what it says.
+func (c *checker) decoded(err error) {
+	c.mistyped = map[diag.Position]bool{}
+	for _, err := range split(err) {
+		var d *diag.Error
+		if !errors.As(err, &d) {
+			d = diag.At(c.doc.Position(""), "", "%v", err)
+		}
+		if strings.Contains(d.Msg, "PRIVATE KEY") || strings.Contains(d.Hint, "PRIVATE KEY") {
+			d = diag.At(d.Pos, "remove it, and take it for stolen", "a private key is in the wrong place")
+		}
+		if d.Hint == "known: " {
+			d.Hint = "write {}"
+		}
+		c.mistyped[d.Pos] = true
+		c.problems = append(c.problems, d)
+	}
+}
+
+// split takes apart what errors.Join joined.
+func split(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, split(e)...)
+	}
+	return all
+}
+
+func (c *checker) errorf(path, hint, format string, args ...any) {
+	pos := c.doc.Position(path)
+	if c.doc.Has(path) && c.mistyped[pos] {
+		return
+	}
+	c.problems = append(c.problems, diag.At(pos, hint, format, args...))
+}
+
+// given reports whether the file gives an optional string, and complains of
+// one that is given empty.
+func (c *checker) given(path, value string) bool {
+	if !c.doc.Has(path) {
+		return false
+	}
+	if value == "" {
+		c.errorf(path, "leave it out, or give it a value", "%s is empty", path)
+	}
+	return value != ""
+}
+
+func (c *checker) err() error {
+	slices.SortStableFunc(c.problems, func(a, b *diag.Error) int {
+		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
+	})
+	var all []error
+	for _, p := range c.problems {
+		all = append(all, p)
+	}
+	return errors.Join(all...)
+}
+
+// at is the path of an element of a list.
+func at(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
+
+func (r *Role) check(c *checker) {
+	if r.Version == 0 {
+		hint := "write version: 1"
+		if !c.doc.Has("version") {
+			c.errorf("version", hint, "version is missing")
+		} else {
+			c.errorf("version", hint, "version must be 1")
+		}
+	}
+	r.checkKind(c)
+	r.checkCluster(c)
+	r.checkNode(c)
+	r.checkCertSANs(c)
+	r.checkRaw(c)
+	r.checkKeys(c)
+	for i, s := range r.Time.Servers {
+		if !isHost(s) {
+			c.errorf(at("time.servers", i), "for example time.example.net", "%s: %q is neither a host name nor an IP address", at("time.servers", i), s)
+		}
+	}
+	for i, s := range r.DNS.Servers {
+		if _, err := parseAddr(s); err != nil {
+			c.errorf(at("dns.servers", i), "for example 192.0.2.53", "%s: %q is not an IP address", at("dns.servers", i), s)
+		}
+	}
+}
+
+// checkKind checks what the node is and how it comes to a cluster.
+func (r *Role) checkKind(c *checker) {
+	known := true
+	switch {
+	case r.Role == "":
+		c.errorf("role", "one of "+strings.Join(roles(), ", "), "role is missing")
+		known = false
+	case !slices.Contains(roles(), r.Role):
+		hint := diag.Suggest(r.Role, roles())
+		if hint == "" {
+			hint = "known: " + strings.Join(roles(), ", ")
+		}
+		c.errorf("role", hint, "unknown role %q", r.Role)
+		known = false
+	}
+	switch {
+	case c.doc.Has("join"):
+		c.errorf("join", "a control-plane can start a new cluster with init: {}", "join is not supported yet")
+	case r.Init != nil && known && r.Role != ControlPlane:
+		c.errorf("init", "only a control-plane starts a cluster, and join is not supported yet", "init does not go with role %q", r.Role)
+	case r.Init == nil && c.doc.Has("init"):
+		c.errorf("init", "write init: {}", "init has no value")
+	case r.Init == nil:
+		c.errorf("", "write init: {} to start a new cluster on this node", "init is missing")
+	}
+}
+
+// checkRaw checks what is handed on to Kubernetes as it stands. Its fields are
+// Kubernetes' own to judge; here is seen to that it can be handed on at all.
+func (r *Role) checkRaw(c *checker) {
+	for _, raw := range []struct {
+		path, kind, group string
+		fields            map[string]any
+	}{
+		{"kubelet", "KubeletConfiguration", "kubelet.config.k8s.io/", r.Kubelet},
+		{"kubeProxy", "KubeProxyConfiguration", "kubeproxy.config.k8s.io/", r.KubeProxy},
+	} {
+		c.plain(raw.path, raw.fields)
+		if v, given := raw.fields["kind"]; given && v != raw.kind {
+			c.errorf(raw.path+".kind", "leave it out", "%s.kind must be %s", raw.path, raw.kind)
+		}
+		c.group(raw.path, raw.group, raw.fields)
+	}
+	seen := map[string]bool{}
+	for i, d := range r.Kubeadm {
+		path := at("kubeadm", i)
+		c.plain(path, d)
+		c.group(path, "kubeadm.k8s.io/", d)
+		kind, _ := d["kind"].(string)
+		switch kind {
+		case "ClusterConfiguration", "InitConfiguration":
+			if seen[kind] {
+				c.errorf(path+".kind", "put both into one", "%s.kind: %s is given twice", path, kind)
+			}
+			seen[kind] = true
+			continue
+		case "":
+			c.errorf(path+".kind", "ClusterConfiguration or InitConfiguration", "%s.kind is missing", path)
+			continue
+		}
+		hint := "ClusterConfiguration or InitConfiguration"
+		switch kind {
+		case "KubeletConfiguration":
+			hint = "give its fields in kubelet:"
+		case "KubeProxyConfiguration":
+			hint = "give its fields in kubeProxy:"
+		}
+		c.errorf(path+".kind", hint, "%s.kind: %q cannot be given here", path, kind)
+	}
+}
+
+func (c *checker) group(path, group string, fields map[string]any) {
+	v, given := fields["apiVersion"]
+	if s, _ := v.(string); given && !strings.HasPrefix(s, group) {
+		c.errorf(path+".apiVersion", "", "%s.apiVersion must begin with %s", path, group)
+	}
+}
+
+// plain checks that a value can be written as JSON, which is what Kubernetes
+// reads. YAML has more: times, numbers without end, keys that are no strings.
+func (c *checker) plain(path string, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, e := range v {
+			c.plain(path+"."+key, e)
+		}
+	case []any:
+		for i, e := range v {
+			c.plain(at(path, i), e)
+		}
+	case nil, string, bool, int, int64, uint64:
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			c.errorf(path, "", "%s is not a finite number", path)
+		}
+	case map[any]any:
+		c.errorf(path, "write them in quotes", "%s has keys that are not strings", path)
+	default:
+		c.errorf(path, "write it in quotes", "%s is of a type that Kubernetes does not know", path)
+	}
+}

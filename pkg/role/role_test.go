@@ -1,0 +1,331 @@
+package role_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/document"
+	"github.com/slipway-os/slipway/pkg/manifest"
+	"github.com/slipway-os/slipway/pkg/role"
+)
+
+const (
+	ed25519Key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICiBilQJgIpQJjZoqYM0AssojavVqv9msluZAZCZWyma admin@example.net"
+	ecdsaKey   = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBI3yDJl5u43MeTEG6/HrOHhsoqa3qI6aNWHMNBrxgavqNV+qUex2udHiLHc0ZiTVOSnaXuXhnHBkHzEF2An8ogQ= x"
+)
+
+// head is the least a role can be; what a test adds begins on line 4.
+const head = "version: 1\nrole: control-plane\ninit: {}\n"
+
+func TestBadRoles(t *testing.T) {
+	for _, c := range []struct{ name, in, want string }{
+		{"not YAML", head + "cluster:\n\tname: a\n", `r.yaml:5:1: not valid YAML: found character that cannot start any token (indent with spaces, not tabs)`},
+		{"key given twice", head + "role: worker\n", `r.yaml:4:1: field "role" is given twice`},
+		{"empty file", "", "r.yaml:1:1: version is missing (write version: 1)\nr.yaml:1:1: role is missing (one of control-plane, worker, etcd)\nr.yaml:1:1: init is missing (write init: {} to start a new cluster on this node)"},
+		{"unknown field", head + "cluster: {nmae: a}\n", `r.yaml:4:11: unknown field "nmae" (did you mean "name"?)`},
+		{"version of the future, nothing else matters", "version: 2\nrole: [x]\nnews: 1\n", `r.yaml:1:10: unknown version 2 (this program knows version 1)`},
+		{"version in quotes", strings.Replace(head, "1", `"1"`, 1), `r.yaml:1:10: version must be a whole number, not "1"`},
+		{"no version", "role: control-plane\ninit: {}\n", `r.yaml:1:1: version is missing (write version: 1)`},
+		{"unknown role", "version: 1\nrole: controlplane\ninit: {}\n", `r.yaml:2:7: unknown role "controlplane" (did you mean "control-plane"?)`},
+		{"foreign role", "version: 1\nrole: x\ninit: {}\n", `r.yaml:2:7: unknown role "x" (known: control-plane, worker, etcd)`},
+		{"neither init nor join", "version: 1\nrole: control-plane\n", `r.yaml:1:1: init is missing (write init: {} to start a new cluster on this node)`},
+		{"init without a value", "version: 1\nrole: control-plane\ninit:\n", `r.yaml:3:6: init has no value (write init: {})`},
+		{"init with a field", "version: 1\nrole: control-plane\ninit: {x: 1}\n", `r.yaml:3:8: unknown field "x" (write {})`},
+		{"join", "version: 1\nrole: worker\njoin: {token: abcdef.0123456789abcdef}\n", `r.yaml:3:7: join is not supported yet (a control-plane can start a new cluster with init: {})`},
+		{"worker that starts a cluster", "version: 1\nrole: worker\ninit: {}\n", `r.yaml:3:7: init does not go with role "worker" (only a control-plane starts a cluster, and join is not supported yet)`},
+
+		{"cluster name", head + "cluster: {name: My_Cluster}\n", `r.yaml:4:17: cluster.name: "My_Cluster" is not a DNS label (write my-cluster)`},
+		{"domain", head + "cluster: {dnsDomain: cluster..local}\n", `r.yaml:4:22: cluster.dnsDomain: "cluster..local" is not a domain (lower-case letters, digits, hyphens and dots)`},
+		{"version without v", head + "cluster: {kubernetesVersion: 1.37.2}\n", `r.yaml:4:30: cluster.kubernetesVersion: "1.37.2" is not a version (write v1.37.2)`},
+		{"version that is a number", head + "cluster: {kubernetesVersion: 1.37}\n", `r.yaml:4:30: cluster.kubernetesVersion must be a string, not the number 1.37 (write "1.37", with the quotes)`},
+		{"empty version", head + "cluster: {kubernetesVersion: ''}\n", `r.yaml:4:30: cluster.kubernetesVersion is empty (leave it out, or give it a value)`},
+
+		{"empty endpoint", head + "cluster: {endpoint: ''}\n", `r.yaml:4:21: cluster.endpoint is empty (leave it out for the node's own address)`},
+		{"endpoint without a value", head + "cluster:\n  endpoint:\n", `r.yaml:5:12: cluster.endpoint is empty (leave it out for the node's own address)`},
+		{"endpoint as a URL", head + "cluster: {endpoint: 'https://cp:6443'}\n", `r.yaml:4:21: cluster.endpoint must be a host or host:port, without https:// or a path (for example cp.example.net:6443)`},
+		{"endpoint with a port too high", head + "cluster: {endpoint: 'cp:65536'}\n", `r.yaml:4:21: cluster.endpoint "cp:65536": the port must be a number from 1 to 65535 (for example cp.example.net:6443)`},
+		{"endpoint with an empty port", head + "cluster: {endpoint: 'cp:'}\n", `r.yaml:4:21: cluster.endpoint "cp:": the port must be a number from 1 to 65535 (for example cp.example.net:6443)`},
+		{"endpoint with half an address", head + "cluster: {endpoint: 10.0.2.300}\n", `r.yaml:4:21: cluster.endpoint "10.0.2.300" is not a host or host:port (for example cp.example.net:6443)`},
+		{"endpoint of nobody", head + "cluster: {endpoint: '0.0.0.0:6443'}\n", `r.yaml:4:21: cluster.endpoint "0.0.0.0:6443": nobody can reach that address (for example cp.example.net:6443)`},
+		{"endpoint inside the cluster", head + "cluster: {endpoint: 10.96.0.9}\n", `r.yaml:4:21: cluster.endpoint 10.96.0.9 is inside the service subnet 10.96.0.0/12 (choose other serviceSubnets)`},
+
+		{"no mask", head + "cluster: {podSubnets: [10.244.0.0]}\n", `r.yaml:4:24: cluster.podSubnets[0]: "10.244.0.0" is not a subnet (for example 10.244.0.0/16)`},
+		{"host bits", head + "cluster: {serviceSubnets: [10.96.1.0/16]}\n", `r.yaml:4:28: cluster.serviceSubnets[0]: 10.96.1.0/16 has bits set beyond its mask (write 10.96.0.0/16)`},
+		{"two of a family", head + "cluster: {podSubnets: [10.1.0.0/16, 10.2.0.0/16]}\n", `r.yaml:4:37: cluster.podSubnets[1]: 10.2.0.0/16 is a second IPv4 subnet (give at most one IPv4 and one IPv6 subnet)`},
+		{"no subnets", head + "cluster: {podSubnets: []}\n", `r.yaml:4:23: cluster.podSubnets is empty (leave it out for the default)`},
+		{"pods and services overlap", head + "cluster: {podSubnets: [10.96.0.0/16], serviceSubnets: [10.96.128.0/20]}\n", `r.yaml:4:24: pod subnet 10.96.0.0/16 and service subnet 10.96.128.0/20 overlap (choose another for one of them)`},
+		{"services overlap the default pods", head + "cluster: {serviceSubnets: [10.244.0.0/24]}\n", `r.yaml:4:28: pod subnet 10.244.0.0/16 and service subnet 10.244.0.0/24 overlap (choose another for one of them)`},
+		{"families differ", head + "cluster: {serviceSubnets: ['fd00::/112']}\n", `r.yaml:4:27: pod subnets are IPv4, but service subnets are IPv6 (give podSubnets and serviceSubnets of the same families)`},
+		{"one is dual", head + "cluster: {podSubnets: [10.1.0.0/16, 'fd00:1::/56']}\n", `r.yaml:4:23: pod subnets are IPv4 and IPv6, but service subnets are IPv4 (give podSubnets and serviceSubnets of the same families)`},
+		{"too many services", head + "cluster: {serviceSubnets: [11.0.0.0/8]}\n", `r.yaml:4:28: cluster.serviceSubnets[0]: 11.0.0.0/8 is too large for services (at most a /12)`},
+		{"too few services", head + "cluster: {serviceSubnets: [10.96.0.0/29]}\n", `r.yaml:4:28: cluster.serviceSubnets[0]: 10.96.0.0/29 is too small for services (at least a /28)`},
+		{"too few pods", head + "cluster: {podSubnets: [10.1.0.0/25]}\n", `r.yaml:4:24: cluster.podSubnets[0]: 10.1.0.0/25 is too small: each node takes a /24 of it (at least a /24)`},
+
+		{"node name", head + "node: {name: CP_1}\n", `r.yaml:4:14: node.name: "CP_1" is not a name for a node (write cp-1)`},
+		{"node name with an end", head + "node: {name: cp1.}\n", `r.yaml:4:14: node.name: "cp1." is not a name for a node (lower-case letters, digits, hyphens and dots)`},
+		{"node name too long", head + "node: {name: " + strings.Repeat("a", 32) + "." + strings.Repeat("a", 31) + "}\n", `r.yaml:4:14: node.name is too long (at most 63 characters)`},
+		{"no address", head + "node: {ip: ten}\n", `r.yaml:4:12: node.ip: "ten" is not an IP address (for example 192.0.2.10)`},
+		{"loopback", head + "node: {ip: 127.0.0.1}\n", `r.yaml:4:12: node.ip: 127.0.0.1 cannot be a node's address (an address that other nodes reach it by)`},
+		{"address in the pod subnet", head + "node: {ip: 10.244.3.4}\n", `r.yaml:4:12: node.ip 10.244.3.4 is inside the pod subnet 10.244.0.0/16 (choose other podSubnets)`},
+		{"address in the service subnet", head + "node: {ip: 10.100.0.1}\n", `r.yaml:4:12: node.ip 10.100.0.1 is inside the service subnet 10.96.0.0/12 (choose other serviceSubnets)`},
+		{"address of the other family", head + "node: {ip: '2001:db8::1'}\n", `r.yaml:4:12: node.ip is IPv6, but the first service subnet is 10.96.0.0/12 (the API server's address is of the family of the first service subnet)`},
+		{"label name", head + "node:\n  labels:\n    a b: c\n", `r.yaml:6:10: node.labels: "a b" is not the name of a label (for example example.net/zone)`},
+		{"label value", head + "node: {labels: {a: 'b c'}}\n", `r.yaml:4:20: node.labels.a: "b c" is not the value of a label (at most 63 letters, digits, hyphens, underscores and dots, a letter or digit at both ends)`},
+		{"label value that is a boolean", head + "node: {labels: {a: true}}\n", `r.yaml:4:20: node.labels.a must be a string, not true (write "true", with the quotes)`},
+		{"label that stops the kubelet", head + "node: {labels: {node-role.kubernetes.io/infra: ''}}\n", `r.yaml:4:48: node.labels: the kubelet may not set "node-role.kubernetes.io/infra" on its own node (set it with kubectl label)`},
+		{"taint", head + "node: {taints: [a=b]}\n", `r.yaml:4:17: node.taints[0]: "a=b" is not a taint such as key=value:NoSchedule`},
+		{"taint's effect", head + "node: {taints: ['a=b:NoSchedul']}\n", `r.yaml:4:17: node.taints[0]: unknown effect "NoSchedul" of a taint (did you mean "NoSchedule"?)`},
+		{"taint twice", head + "node: {taints: ['a=b:NoExecute', 'a:NoExecute']}\n", `r.yaml:4:34: node.taints[1]: a:NoExecute is given twice`},
+		{"taints without a value", head + "node:\n  taints:\n", `r.yaml:5:10: node.taints has no value (write [] for no taint, or leave it out for the role's own)`},
+
+		{"certificate name", head + "certSANs: ['a b']\n", `r.yaml:4:12: certSANs[0]: "a b" is neither a host name nor an IP address (for example api.example.net or 192.0.2.10)`},
+		{"certificate name twice", head + "certSANs: [a.example, 10.0.0.1, A.example]\n", `r.yaml:4:33: certSANs[2]: "A.example" is given twice`},
+		{"certificate address twice", head + "certSANs: ['fd00::1', 'fd00:0::1']\n", `r.yaml:4:23: certSANs[1]: "fd00:0::1" is given twice`},
+
+		{"time without quotes", head + "kubelet: {x: 2026-01-01}\n", `r.yaml:4:14: kubelet.x is of a type that Kubernetes does not know (write it in quotes)`},
+		{"kind of the kubelet's", head + "kubelet: {kind: KubeProxyConfiguration}\n", `r.yaml:4:17: kubelet.kind must be KubeletConfiguration (leave it out)`},
+		{"infinite", head + "kubeProxy: {a: {b: [.inf]}}\n", `r.yaml:4:21: kubeProxy.a.b[0] is not a finite number`},
+		{"keys that are numbers", head + "kubelet: {a: {1: b}}\n", `r.yaml:4:14: kubelet.a has keys that are not strings (write them in quotes)`},
+		{"kubeadm without a kind", head + "kubeadm:\n  - apiServer: {}\n", `r.yaml:5:5: kubeadm[0].kind is missing (ClusterConfiguration or InitConfiguration)`},
+		{"kubelet among kubeadm", head + "kubeadm:\n  - kind: KubeletConfiguration\n", `r.yaml:5:11: kubeadm[0].kind: "KubeletConfiguration" cannot be given here (give its fields in kubelet:)`},
+		{"kubeadm twice", head + "kubeadm: [{kind: InitConfiguration}, {kind: InitConfiguration}]\n", `r.yaml:4:45: kubeadm[1].kind: InitConfiguration is given twice (put both into one)`},
+		{"kubeadm of another group", head + "kubeadm: [{kind: InitConfiguration, apiVersion: v1}]\n", `r.yaml:4:49: kubeadm[0].apiVersion must begin with kubeadm.k8s.io/`},
+
+		{"time server", head + "time: {servers: ['a b']}\n", `r.yaml:4:18: time.servers[0]: "a b" is neither a host name nor an IP address (for example time.example.net)`},
+		{"resolver by name", head + "dns: {servers: [dns.example]}\n", `r.yaml:4:17: dns.servers[0]: "dns.example" is not an IP address (for example 192.0.2.53)`},
+		{"resolver with a zone", head + "dns: {servers: ['fe80::1%eth0']}\n", `r.yaml:4:17: dns.servers[0]: "fe80::1%eth0" is not an IP address (for example 192.0.2.53)`},
+
+		{"several at once, in the order of the file", "version: 1\nrole: x\nfoo: 1\ninit: {}\nnode: {ip: x}\n", "r.yaml:2:7: unknown role \"x\" (known: control-plane, worker, etcd)\nr.yaml:3:1: unknown field \"foo\" (known: certSANs, cluster, dns, init, join, kubeProxy, kubeadm, kubelet, node, role, ssh, time, version)\nr.yaml:5:12: node.ip: \"x\" is not an IP address (for example 192.0.2.10)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := role.Parse("r.yaml", []byte(c.in))
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if err.Error() != c.want {
+				t.Errorf("got  %s\nwant %s", err, c.want)
+			}
+			if code := diag.ExitCode(err); code != diag.ExitInput {
+				t.Errorf("exit status %d, want %d", code, diag.ExitInput)
+			}
+		})
+	}
+}
+
+// What was pasted where a public key belongs is not repeated in messages.
+func TestKeysAreCheckedAndNotRepeated(t *testing.T) {
+	const (
+		badKey  = ` (give a line as in a .pub file: ssh-ed25519 AAAA…)`
+		private = ` (give the public key, the line in the .pub file, and take this one for stolen)`
+	)
+	for _, c := range []struct{ name, keys, want string }{
+		{"private key", "['-----BEGIN OPENSSH PRIVATE KEY-----\\nb3BlbnNzaC1rZXkt']", `r.yaml:4:24: ssh.authorizedKeys[0] is a private key` + private},
+		{"private key over several lines", "[-----BEGIN OPENSSH PRIVATE KEY-----\n  b3BlbnNzaC1rZXkt]", `r.yaml:4:24: ssh.authorizedKeys[0] is a private key` + private},
+		{"private key instead of a list", "'-----BEGIN RSA PRIVATE KEY----- b3BlbnNzaC1rZXkt'", `r.yaml:4:23: a private key is in the wrong place (remove it, and take it for stolen)`},
+		{"password", "[hunter2]", `r.yaml:4:24: ssh.authorizedKeys[0] is not a public key that OpenSSH accepts` + badKey},
+		{"old type", "[ssh-dss AAAAB3NzaC1kc3M=]", `r.yaml:4:24: ssh.authorizedKeys[0] is not a public key that OpenSSH accepts` + badKey},
+		{"cut off", "['" + ed25519Key[:50] + "==']", `r.yaml:4:24: ssh.authorizedKeys[0] has a damaged key after its type: it is cut off or of another type` + badKey},
+		{"not base64", "[ssh-ed25519 hunter2]", `r.yaml:4:24: ssh.authorizedKeys[0] has a damaged key after its type: it is not base64` + badKey},
+		{"type of another key", "['" + strings.Replace(ed25519Key, "ssh-ed25519", "ssh-rsa", 1) + "']", `r.yaml:4:24: ssh.authorizedKeys[0] has a damaged key after its type: it is cut off or of another type` + badKey},
+		{"two lines", "[\"" + ed25519Key + `\n` + ecdsaKey + "\"]", `r.yaml:4:24: ssh.authorizedKeys[0] is more than one line` + badKey},
+		{"type alone", "[ssh-ed25519]", `r.yaml:4:24: ssh.authorizedKeys[0] has no key after its type` + badKey},
+		{"empty", "['']", `r.yaml:4:24: ssh.authorizedKeys[0] is empty` + badKey},
+		{"twice", "['" + ed25519Key + "', '" + strings.TrimSuffix(ed25519Key, "admin@example.net") + "']", `r.yaml:4:126: ssh.authorizedKeys[1] is given twice`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := role.Parse("r.yaml", []byte(head+"ssh: {authorizedKeys: "+c.keys+"}\n"))
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if err.Error() != c.want {
+				t.Errorf("got  %s\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestGoodKeys(t *testing.T) {
+	for _, line := range []string{ed25519Key, ecdsaKey, `from="10.0.0.0/8,fd00::/8",command="echo \"a b\"" ` + ed25519Key, "  " + ed25519Key + "  "} {
+		r, err := role.Parse("r.yaml", []byte(head+"ssh:\n  authorizedKeys:\n    - '"+line+"'\n"))
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		if got := r.SSH.AuthorizedKeys[0]; got != strings.TrimSpace(line) {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
+func parse(t *testing.T, text string) *role.Role {
+	t.Helper()
+	r, err := role.Parse("r.yaml", []byte(head+text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestDefaults(t *testing.T) {
+	r := parse(t, "")
+	if r.Cluster.Name != "kubernetes" || r.Cluster.DNSDomain != "cluster.local" || r.Cluster.Endpoint != "" {
+		t.Errorf("cluster %+v", r.Cluster)
+	}
+	if !slices.Equal(r.Cluster.PodSubnets, []string{"10.244.0.0/16"}) || !slices.Equal(r.Cluster.ServiceSubnets, []string{"10.96.0.0/12"}) {
+		t.Errorf("subnets %q, %q", r.Cluster.PodSubnets, r.Cluster.ServiceSubnets)
+	}
+}
+
+func TestNoTaintsDifferFromTheRolesOwn(t *testing.T) {
+	if r := parse(t, ""); r.Node.Taints != nil {
+		t.Errorf("left out: %v", r.Node.Taints)
+	}
+	if r := parse(t, "node: {taints: []}\n"); r.Node.Taints == nil || len(r.Node.Taints) != 0 {
+		t.Errorf("none: %#v", r.Node.Taints)
+	}
+	r := parse(t, "node: {taints: ['a/b=c:NoExecute', 'd:NoSchedule']}\n")
+	want := []role.Taint{{Key: "a/b", Value: "c", Effect: "NoExecute"}, {Key: "d", Effect: "NoSchedule"}}
+	if !slices.Equal(r.Node.Taints, want) {
+		t.Errorf("got %v, want %v", r.Node.Taints, want)
+	}
+	if s := r.Node.Taints[0].String() + " " + r.Node.Taints[1].String(); s != "a/b=c:NoExecute d:NoSchedule" {
+		t.Errorf("printed %s", s)
+	}
+}
+
+func TestEndpoints(t *testing.T) {
+	for in, want := range map[string]string{
+		"cp":              "cp:6443",
+		"cp:443":          "cp:443",
+		"10.0.2.15":       "10.0.2.15:6443",
+		"FD00:0::1":       "[fd00::1]:6443",
+		"[fd00::1]":       "[fd00::1]:6443",
+		"[fd00::1]:443":   "[fd00::1]:443",
+		"cp.example.net.": "",
+		"[cp]":            "",
+		"[cp]:443":        "",
+		"cp:06443":        "",
+		"fd00::1%eth0":    "",
+	} {
+		r, err := role.Parse("r.yaml", []byte(head+"cluster: {endpoint: '"+in+"'}\n"))
+		switch {
+		case want == "" && err == nil:
+			t.Errorf("%s: accepted as %s", in, r.Cluster.Endpoint)
+		case want != "" && err != nil:
+			t.Errorf("%s: %v", in, err)
+		case err == nil && r.Cluster.Endpoint != want:
+			t.Errorf("%s: got %s, want %s", in, r.Cluster.Endpoint, want)
+		}
+	}
+}
+
+func TestImageMustFitTheRole(t *testing.T) {
+	m := manifest.Image{Profile: "p", KubernetesVersion: "v1.37.2", ImageRepository: "slipway.local", Roles: []string{"control-plane"}}
+	for _, c := range []struct{ name, text, want string }{
+		{"says nothing", "", ""},
+		{"same version", "cluster: {kubernetesVersion: v1.37.2}\n", ""},
+		{"other version", "cluster: {kubernetesVersion: v1.36.0}\n", `r.yaml:4:30: cluster.kubernetesVersion is v1.36.0, but the image has v1.37.2 (bake another image, or leave this out)`},
+		{"other version by kubeadm", "kubeadm: [{kind: ClusterConfiguration, kubernetesVersion: v1.36.0}]\n", `r.yaml:4:59: kubeadm[0].kubernetesVersion is not the image's, which is v1.37.2 (leave it out: nothing is downloaded at first boot)`},
+		{"other repository by kubeadm", "kubeadm: [{kind: ClusterConfiguration, imageRepository: example.net}]\n", `r.yaml:4:57: kubeadm[0].imageRepository is not the image's, which is slipway.local (leave it out: nothing is downloaded at first boot)`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := ""
+			if err := parse(t, c.text).CheckImage(m); err != nil {
+				got = err.Error()
+			}
+			if got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+	m.Roles = []string{"worker", "etcd"}
+	err := parse(t, "").CheckImage(m)
+	if want := `r.yaml:2:7: an image of profile "p" cannot be a control-plane (it can be: worker, etcd)`; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("../../docs/examples/*.yaml")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("found %q: %v", files, err)
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := role.Parse(f, data); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Whoever adds a field says what it is for.
+func TestSchemaDescribesAllFields(t *testing.T) {
+	var walk func(path string, s map[string]any)
+	walk = func(path string, s map[string]any) {
+		properties, _ := s["properties"].(map[string]any)
+		for name, p := range properties {
+			if p.(map[string]any)["description"] == nil {
+				t.Errorf("%s%s has no description", path, name)
+			}
+			walk(path+name+".", p.(map[string]any))
+		}
+	}
+	s := role.Schema()
+	walk("", s)
+	if s["properties"].(map[string]any)["join"] != nil {
+		t.Error("the schema offers join, which is refused")
+	}
+}
+
+// The node's own small program reads roles too: what this package needs, that
+// needs.
+func TestDependenciesStaySmall(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").CombinedOutput()
+	if err != nil {
+		t.Fatalf("listing dependencies: %v\n%s", err, out)
+	}
+	const own = "github.com/slipway-os/slipway/pkg/"
+	allowed := []string{own + "role", own + "document", own + "diag", own + "manifest", "go.yaml.in/yaml/v3"}
+	for _, d := range strings.Fields(string(out)) {
+		if !slices.Contains(allowed, d) {
+			t.Errorf("depends on %s", d)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(head)
+	f.Add(head + "cluster: {endpoint: '[::1]:1', podSubnets: [10.1.0.0/16, 'fd00::/56'], serviceSubnets: [::/0]}\nnode: {taints: [a=b:NoExecute], labels: {a/b: c}}\n")
+	f.Add(head + "ssh: {authorizedKeys: ['from=\"a b\" " + ed25519Key + "']}\ncertSANs: ['*.a', 10.0.0.1]\n")
+	f.Add(head + "kubeadm: [{kind: ClusterConfiguration, a: {1: {2: .nan}}}]\nkubelet: {a: 2026-01-01}\n")
+	f.Fuzz(func(t *testing.T, in string) {
+		r, err := role.Parse("r.yaml", []byte(in))
+		if err != nil {
+			// Input that is wrong is the user's to mend, never a fault of the program.
+			if diag.ExitCode(err) != diag.ExitInput {
+				t.Errorf("status %d: %v", diag.ExitCode(err), err)
+			}
+			return
+		}
+		if r.Init == nil || r.Role != role.ControlPlane || r.Cluster.Name == "" || len(r.Cluster.PodSubnets) == 0 {
+			t.Errorf("accepted %+v", r)
+		}
+		for _, k := range r.SSH.AuthorizedKeys {
+			if strings.ContainsAny(k, "\n\r") {
+				t.Errorf("key of several lines: %q", k)
+			}
+		}
+		r.CheckImage(manifest.Image{})
+		if _, err := document.Parse("r.yaml", []byte(in)); err != nil {
+			t.Errorf("accepted what is no document: %v", err)
+		}
+	})
+}

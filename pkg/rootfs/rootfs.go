@@ -1,0 +1,194 @@
+// Package rootfs composes the root file system of a node from unpacked
+// packages. Their maintainer scripts never run: what these would do is done
+// here, or lies as data in overlays/.
+package rootfs
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/slipway-os/slipway/pkg/deb"
+	"github.com/slipway-os/slipway/pkg/tree"
+)
+
+// Sources are what a root is composed of, in the order in which one is laid
+// over the other.
+type Sources struct {
+	Packages []*deb.Package
+	Prune    []string // path globs of what is left out of the packages; a directory takes all in it
+	Overlays []*tree.Tree
+	Trees    []*tree.Tree      // components, modules, images: laid over last
+	Settings map[string]string // stand for ${name} in templates
+	Epoch    int64             // no time in the root is later
+}
+
+// templates are the files in which ${name} is replaced.
+func templates() []string { return []string{"usr/lib/slipway/containerd.toml"} }
+
+// Compose returns the root.
+func Compose(s Sources) (*tree.Tree, error) {
+	b := tree.NewBuilder(s.Epoch)
+	if err := Unpack(b, s.Packages, s.Prune, true, s.Epoch); err != nil {
+		return nil, err
+	}
+	if err := baseFiles(b, s.Epoch); err != nil {
+		return nil, err
+	}
+	for _, o := range s.Overlays {
+		if err := b.PutTree(".", o); err != nil {
+			return nil, fmt.Errorf("laying an overlay over the root: %w", err)
+		}
+	}
+	for _, t := range s.Trees {
+		if err := b.PutTree(".", t); err != nil {
+			return nil, err
+		}
+	}
+	if err := accounts(b, s.Epoch); err != nil {
+		return nil, fmt.Errorf("making accounts: %w", err)
+	}
+	for _, p := range templates() {
+		if err := expand(b, p, s.Settings); err != nil {
+			return nil, fmt.Errorf("filling in %q: %w", p, err)
+		}
+	}
+	b.ClampTimes(s.Epoch)
+	return b.Tree(), nil
+}
+
+// Unpack lays packages over one another, joins their certificates if asked to,
+// and drops what is not wanted of them. base-files comes first: it has the
+// symlinks (lib to usr/lib) that the others' paths lead through.
+func Unpack(b *tree.Builder, packages []*deb.Package, without []string, bundle bool, epoch int64) error {
+	first := func(p *deb.Package) bool { return p.Control["Package"] == "base-files" }
+	for _, wanted := range []bool{true, false} {
+		for _, p := range packages {
+			if first(p) != wanted {
+				continue
+			}
+			if err := b.PutTree(".", p.Tree); err != nil {
+				return fmt.Errorf("unpacking package %s: %w", p.Control["Package"], err)
+			}
+		}
+	}
+	if bundle {
+		if err := certificates(b, epoch); err != nil {
+			return err
+		}
+	}
+	return prune(b, without)
+}
+
+func prune(b *tree.Builder, globs []string) error {
+	for _, g := range globs {
+		if _, err := path.Match(g, ""); err != nil {
+			return fmt.Errorf("pruning %q: %w", g, err)
+		}
+	}
+	b.RemoveFunc(func(p string, _ *tree.Node) bool {
+		for _, g := range globs {
+			if ok, _ := path.Match(g, p); ok {
+				return true
+			}
+		}
+		return false
+	})
+	return nil
+}
+
+// file puts a root-owned file.
+func file(b *tree.Builder, p, content string, mode uint32, epoch int64) error {
+	return b.Put(p, &tree.Node{Type: tree.File, Mode: mode, ModTime: epoch, Content: tree.String(content)})
+}
+
+func link(b *tree.Builder, p, target string, epoch int64) error {
+	b.Remove(p)
+	return b.Put(p, &tree.Node{Type: tree.Symlink, Mode: 0o777, ModTime: epoch, Target: target})
+}
+
+// baseFiles makes the directories and files that the scripts of base-files
+// and openssh-server would.
+func baseFiles(b *tree.Builder, epoch int64) error {
+	for _, d := range []struct {
+		path string
+		mode uint32
+	}{
+		{"boot", 0o755}, {"dev", 0o755}, {"home", 0o755}, {"media", 0o755}, {"mnt", 0o755}, {"opt", 0o755},
+		{"proc", 0o555}, {"root", 0o700}, {"run", 0o755}, {"srv", 0o755}, {"sys", 0o555}, {"tmp", 0o1777}, {"usr/local", 0o755},
+		{"var", 0o755}, {"etc/opt", 0o755}, {"etc/cni/net.d", 0o755}, {"etc/kubernetes", 0o755},
+		// The kubelet's default for FlexVolumes, which it would otherwise try
+		// to make below a read-only /usr.
+		{"usr/libexec/kubernetes/kubelet-plugins/volume/exec", 0o755},
+	} {
+		if err := b.Put(d.path, &tree.Node{Type: tree.Dir, Mode: d.mode, ModTime: epoch}); err != nil {
+			return err
+		}
+	}
+	for _, l := range [][2]string{{"var/run", "/run"}, {"var/lock", "/run/lock"}} {
+		if err := link(b, l[0], l[1], epoch); err != nil {
+			return err
+		}
+	}
+	// A random id is written at first boot. "uninitialized" would make systemd
+	// preset every unit.
+	if err := file(b, "etc/machine-id", "", 0o444, epoch); err != nil {
+		return err
+	}
+	for _, c := range [][2]string{
+		{"usr/share/base-files/profile", "etc/profile"},
+		{"usr/share/openssh/sshd_config", "etc/ssh/sshd_config"},
+	} {
+		n := b.Lookup(c[0])
+		if n == nil {
+			continue
+		}
+		copied := *n
+		if err := b.Put(c[1], &copied); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// certificates joins the certificates of ca-certificates, as
+// update-ca-certificates would.
+func certificates(b *tree.Builder, epoch int64) error {
+	var bundle strings.Builder
+	for _, p := range b.Paths() {
+		if dir, name := path.Split(p); dir != "usr/share/ca-certificates/mozilla/" || !strings.HasSuffix(name, ".crt") {
+			continue
+		}
+		data, err := tree.ReadAll(b.Lookup(p).Content, 1<<20)
+		if err != nil {
+			return fmt.Errorf("reading certificate %q: %w", p, err)
+		}
+		bundle.WriteString(strings.TrimRight(string(data), "\n") + "\n")
+	}
+	if bundle.Len() == 0 {
+		return nil
+	}
+	return file(b, "etc/ssl/certs/ca-certificates.crt", bundle.String(), 0o644, epoch)
+}
+
+// expand replaces ${name} in a file.
+func expand(b *tree.Builder, p string, settings map[string]string) error {
+	n := b.Lookup(p)
+	if n == nil {
+		return nil
+	}
+	data, err := tree.ReadAll(n.Content, 1<<20)
+	if err != nil {
+		return err
+	}
+	text := string(data)
+	for name, value := range settings {
+		text = strings.ReplaceAll(text, "${"+name+"}", value)
+	}
+	if at := strings.Index(text, "${"); at >= 0 {
+		return fmt.Errorf("line %d names a setting that does not exist", strings.Count(text[:at], "\n")+1)
+	}
+	filled := *n
+	filled.Content = tree.String(text)
+	return b.Put(p, &filled)
+}

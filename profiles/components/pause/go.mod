@@ -1,0 +1,3 @@
+module github.com/slipway-os/slipway/profiles/components/pause
+
+go 1.26.0

@@ -1,0 +1,96 @@
+// Package capture reads what a machine's network card sent and received, and
+// finds packets that a node without a way out has no reason to send.
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"slices"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+)
+
+// Allowed says what may be in a capture besides DHCP, ARP, neighbour
+// discovery and multicast membership reports.
+type Allowed struct {
+	Peer  netip.Addr // the one that calls on the node from outside
+	Ports []uint16   // the node's TCP ports it calls on
+}
+
+// Foreign returns a line for each packet in a pcap file that is not allowed,
+// and the number of packets read.
+func Foreign(file string, a Allowed) (foreign []string, packets int, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	r, err := pcapgo.NewReader(f)
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading capture %q: %w", file, err)
+	}
+	for {
+		data, _, err := r.ReadPacketData()
+		// A machine that was cut off leaves half a packet at the end.
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return foreign, packets, nil
+		}
+		if err != nil {
+			return foreign, packets, fmt.Errorf("reading capture %q: %w", file, err)
+		}
+		packets++
+		p := gopacket.NewPacket(data, layers.LayerTypeEthernet, gopacket.NoCopy)
+		if !a.allows(p) {
+			foreign = append(foreign, describe(p))
+		}
+	}
+}
+
+func (a Allowed) allows(p gopacket.Packet) bool {
+	if p.Layer(layers.LayerTypeARP) != nil || p.Layer(layers.LayerTypeIGMP) != nil {
+		return true
+	}
+	if icmp, ok := p.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6); ok {
+		switch icmp.TypeCode.Type() {
+		case layers.ICMPv6TypeRouterSolicitation, layers.ICMPv6TypeRouterAdvertisement,
+			layers.ICMPv6TypeNeighborSolicitation, layers.ICMPv6TypeNeighborAdvertisement,
+			layers.ICMPv6TypeMLDv1MulticastListenerReportMessage, layers.ICMPv6TypeMLDv1MulticastListenerDoneMessage,
+			layers.ICMPv6TypeMLDv1MulticastListenerQueryMessage, layers.ICMPv6TypeMLDv2MulticastListenerReportMessageV2:
+			return true
+		}
+		return false
+	}
+	if udp, ok := p.Layer(layers.LayerTypeUDP).(*layers.UDP); ok {
+		switch [2]layers.UDPPort{udp.SrcPort, udp.DstPort} {
+		case [2]layers.UDPPort{68, 67}, [2]layers.UDPPort{67, 68}, [2]layers.UDPPort{546, 547}, [2]layers.UDPPort{547, 546}:
+			return true
+		}
+		return false
+	}
+	if tcp, ok := p.Layer(layers.LayerTypeTCP).(*layers.TCP); ok && a.Peer.IsValid() && p.NetworkLayer() != nil {
+		src, dst := p.NetworkLayer().NetworkFlow().Endpoints()
+		peer := gopacket.NewEndpoint(layers.EndpointIPv4, a.Peer.AsSlice())
+		return src == peer && slices.Contains(a.Ports, uint16(tcp.DstPort)) ||
+			dst == peer && slices.Contains(a.Ports, uint16(tcp.SrcPort))
+	}
+	return false
+}
+
+func describe(p gopacket.Packet) string {
+	s := ""
+	for _, l := range p.Layers() {
+		s += l.LayerType().String() + " "
+	}
+	if n := p.NetworkLayer(); n != nil {
+		s += n.NetworkFlow().String() + " "
+	}
+	if t := p.TransportLayer(); t != nil {
+		s += t.TransportFlow().String()
+	}
+	return s
+}
