@@ -61,6 +61,7 @@ func printStatus(w io.Writer, s status.Status) error {
 	row("next", s.Next)
 	if m := s.Summary; m != nil {
 		row("node", fmt.Sprintf("%s (%s), %s of cluster %q, Kubernetes %s", m.Node, m.Address, m.Role, m.Cluster, m.Version))
+		row("cluster CA", m.CAHash)
 		row("ready after", fmt.Sprintf("%.1f s", m.Uptime))
 		for _, t := range m.Timings {
 			row("  "+t.Step, fmt.Sprintf("%.1f s", t.Seconds))

@@ -108,7 +108,11 @@ func (c *Configurator) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	c.status.Ready(c.summary(), again)
+	summary, err := c.summary()
+	if err != nil {
+		return err
+	}
+	c.status.Ready(summary, again)
 	if err := os.MkdirAll("/run/cluster-api", 0o755); err != nil {
 		return err
 	}
@@ -172,12 +176,13 @@ type fatalError struct{ error }
 func (e *fatalError) Unwrap() error { return e.error }
 
 // summary describes the node for the last line.
-func (c *Configurator) summary() status.Summary {
-	s := status.Summary{Node: c.pinned.NodeName, Address: c.pinned.NodeIP, Role: c.role.Role, Cluster: c.role.Cluster.Name, Version: c.image.KubernetesVersion}
+func (c *Configurator) summary() (status.Summary, error) {
+	hash, err := kubeadm.CAHash(kubeadm.PKIDir)
+	s := status.Summary{Node: c.pinned.NodeName, Address: c.pinned.NodeIP, Role: c.role.Role, Cluster: c.role.Cluster.Name, Version: c.image.KubernetesVersion, CAHash: hash}
 	for _, e := range c.journal.Entries() {
 		s.Timings = append(s.Timings, status.Timing{Step: e.Step, Seconds: e.Seconds})
 	}
-	return s
+	return s, err
 }
 
 // removeAll removes files that may not exist.

@@ -232,7 +232,14 @@ func (c *Configurator) authorities(ctx context.Context) error {
 			return err
 		}
 	}
-	return kubeadm.CheckAuthorities(kubeadm.PKIDir)
+	if err := kubeadm.CheckAuthorities(kubeadm.PKIDir); err != nil {
+		return err
+	}
+	hash, err := kubeadm.CAHash(kubeadm.PKIDir)
+	if err == nil {
+		c.status.Note("cluster CA " + hash)
+	}
+	return err
 }
 
 // inspect looks at what earlier runs left before anything goes on from there.

@@ -2,6 +2,7 @@ package kubeadm
 
 import (
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -68,6 +69,16 @@ func CheckAuthorities(dir string) error {
 		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
+}
+
+// CAHash returns what kubeadm calls the discovery token's CA certificate hash:
+// "sha256:" and the digest of the authority's public key. It is no secret.
+func CAHash(dir string) (string, error) {
+	cert, err := readCertificate(filepath.Join(dir, "ca.crt"))
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256(cert.RawSubjectPublicKeyInfo)), nil
 }
 
 // DropDamagedLeaves removes leaves that are not whole or not signed by their

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/slipway-os/slipway/pkg/durable"
 )
 
 // Directories below the state partition's root.
@@ -45,35 +47,21 @@ func (s State) Start() (wiped bool, err error) {
 // Finish notes that the config was applied. Everything it wrote is on the
 // disk before the note is.
 func (s State) Finish() error {
-	dir, err := os.Open(s.Dir)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := unix.Syncfs(int(dir.Fd())); err != nil {
+	if err := durable.SyncTree(s.Dir); err != nil {
 		return fmt.Errorf("syncing the state partition: %w", err)
 	}
 	return s.write(done)
 }
 
 func (s State) write(name string) error {
-	dir := filepath.Join(s.Dir, stampDir)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	file := s.stamp(name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
-	f, err := os.Create(filepath.Join(dir, name))
-	if err != nil {
+	if err := durable.WriteFile(file, nil, 0o600); err != nil {
 		return err
 	}
-	err = errors.Join(f.Sync(), f.Close())
-	for _, p := range []string{dir, s.Dir} {
-		d, openErr := os.Open(p)
-		if openErr != nil {
-			return openErr
-		}
-		err = errors.Join(err, d.Sync(), d.Close())
-	}
-	return err
+	return durable.SyncDir(s.Dir)
 }
 
 // Bind binds the paths of the table below root to the state partition.

@@ -37,6 +37,7 @@ type Summary struct {
 	Role    string   `json:"role"`
 	Cluster string   `json:"cluster"`
 	Version string   `json:"version"`
+	CAHash  string   `json:"caHash"` // what kubeadm join wants as discovery-token-ca-cert-hash
 	Uptime  float64  `json:"uptime"` // seconds from the kernel's start to Ready
 	Timings []Timing `json:"timings"`
 }
@@ -67,6 +68,9 @@ func (r *Reporter) Step(name, doing string, number, of int) {
 	r.set(Status{State: "working", Step: name, Doing: doing, Number: number, Of: of, Since: time.Now().UTC()})
 	r.say("%2d/%d %s", number, of, doing)
 }
+
+// Note says something worth knowing of a step that is done.
+func (r *Reporter) Note(text string) { r.say("      %s", text) }
 
 // Waiting says what a step waits for.
 func (r *Reporter) Waiting(cause string) {

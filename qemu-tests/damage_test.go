@@ -1,0 +1,135 @@
+package qemutests
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/slipway-os/slipway/pkg/gpt"
+	"github.com/slipway-os/slipway/pkg/squashfs"
+)
+
+// TestDamage boots disks that one bit of the image was changed on. None may
+// run what was changed.
+func TestDamage(t *testing.T) {
+	parts := partitions(t)
+	for _, c := range []struct {
+		name string
+		at   func(*testing.T) int64 // offset on the disk
+		says []string
+	}{
+		{
+			name: "superblock of the root",
+			at:   func(*testing.T) int64 { return parts["root-a"].Offset + 33 },
+			says: []string{"CANNOT START: mounting the verified root", "the machine starts again"},
+		},
+		{
+			name: "superblock of the hash tree",
+			at:   func(*testing.T) int64 { return parts["verity-a"].Offset + 1 },
+			says: []string{"CANNOT START: the hash tree on", "is not this image's"},
+		},
+		{
+			name: "hash tree",
+			// The first block after the superblock is the top of the tree.
+			at:   func(*testing.T) int64 { return parts["verity-a"].Offset + 4096 },
+			says: []string{"CANNOT START", "the machine starts again"},
+		},
+		{
+			name: "systemd's own program",
+			at:   func(t *testing.T) int64 { return blockOf(t, parts["root-a"], "usr/lib/systemd/systemd") },
+			says: []string{"root verified", "corrupted", "slipway: profile"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newScene(t).config(singleNode)
+			s.flip(c.at(t))
+			m := s.start()
+			for _, text := range c.says {
+				m.say(text)
+			}
+		})
+	}
+}
+
+// flip changes one bit of the machine's disk; the image stays as it is.
+func (s *scene) flip(offset int64) {
+	s.t.Helper()
+	base, err := filepath.Abs(s.image)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var b [1]byte
+	f, err := os.Open(base)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.ReadAt(b[:], offset); err != nil {
+		s.t.Fatal(err)
+	}
+	disk := filepath.Join(s.dir, "disk.qcow2")
+	tool(s.t, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, disk, fmt.Sprint(s.opts.DiskSize))
+	tool(s.t, "qemu-io", "-c", fmt.Sprintf("write -P %d %d 1", b[0]^0x10, offset), disk)
+}
+
+func partitions(t *testing.T) map[string]gpt.Partition {
+	f, err := os.Open(image(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := gpt.Read(f, info.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts := map[string]gpt.Partition{}
+	for _, p := range list {
+		parts[p.Name] = p
+	}
+	return parts
+}
+
+// recorder notes where the last read was.
+type recorder struct {
+	io.ReaderAt
+	offset, length int64
+}
+
+func (r *recorder) ReadAt(p []byte, off int64) (int, error) {
+	r.offset, r.length = off, int64(len(p))
+	return r.ReaderAt.ReadAt(p, off)
+}
+
+// blockOf returns the offset on the disk of the middle of the block with the
+// first byte of a file of the root.
+func blockOf(t *testing.T, part gpt.Partition, file string) int64 {
+	f, err := os.Open(image(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r := &recorder{ReaderAt: io.NewSectionReader(f, part.Offset, part.Size)}
+	root, err := squashfs.Open(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := root.Tree()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := tree.Lookup(file).Content.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer content.Close()
+	if _, err := content.ReadAt(make([]byte, 1), 0); err != nil {
+		t.Fatal(err)
+	}
+	return part.Offset + r.offset + r.length/2
+}

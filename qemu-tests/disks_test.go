@@ -1,0 +1,124 @@
+package qemutests
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"unicode/utf16"
+)
+
+// TestSecondDisk boots with another Slipway disk in front: of another image,
+// and of the same one. The machine must take its own.
+func TestSecondDisk(t *testing.T) {
+	other := otherImage(t)
+	for name, extra := range map[string]string{"of another image": other, "of the same image": image(t)} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t).config(singleNode)
+			s.opts.ExtraDisks = []string{extra}
+			m := s.start()
+			m.say("root verified")
+			own := m.run("findmnt -n -o SOURCE /var | sed 's/[0-9]*\\[.*//'")
+			size := m.run("blockdev --getsize64 " + own)
+			if size != fmt.Sprint(s.opts.DiskSize) {
+				t.Errorf("the state lies on %s of %s bytes, not on the machine's own disk of %d", own, size, s.opts.DiskSize)
+			}
+		})
+	}
+}
+
+// otherImage bakes the profile with one file more.
+func otherImage(t *testing.T) string {
+	project, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, d := range []string{"profiles", "images", "overlays"} {
+		tool(t, "cp", "-a", filepath.Join(project, d), dir)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "overlays/base/etc/other"), []byte("other\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"go.mod", "go.sum", "cmd", "pkg"} {
+		if err := os.Symlink(filepath.Join(project, f), filepath.Join(dir, f)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := filepath.Join(dir, "out")
+	lock := filepath.Join(project, "out", "cp-"+runtime.GOARCH, "lock.json")
+	tool(t, "../bin/builder", "build", "--project", dir, "--profile", "cp-"+runtime.GOARCH, "--lock", lock, "--out", out)
+	return filepath.Join(out, "disk.raw")
+}
+
+// TestFirmwareOptions boots by a firmware entry that passes a kernel command
+// line of its own, which replaces the image's. The root is verified all the same.
+func TestFirmwareOptions(t *testing.T) {
+	m := newScene(t).config(singleNode).start()
+	m.run("true")
+	const guid = "8be4df61-93ca-11d2-aa0d-00e098032b8c" // EFI global variables
+	option := loadOption(t, `console=ttyS0 root=/dev/vda2 slipway.other=1 systemd.unit=multi-user.target`, m.run("blkid -p -s PART_ENTRY_UUID -o value /dev/vda1"))
+	write := func(name string, data []byte) {
+		// An EFI variable's file starts with its attributes: kept, for boot services, for the system.
+		data = append([]byte{7, 0, 0, 0}, data...)
+		m.run(fmt.Sprintf("echo %s | base64 -d > /tmp/v && dd if=/tmp/v of=/sys/firmware/efi/efivars/%s-%s bs=64k 2>&1", base64.StdEncoding.EncodeToString(data), name, guid))
+	}
+	write("Boot00AA", option)
+	write("BootNext", []byte{0xaa, 0})
+	m.reboot()
+	m.say("root verified")
+	if line := m.run("cat /proc/cmdline"); !strings.Contains(line, "slipway.other=1") {
+		t.Errorf("the firmware's options did not arrive: %s", line)
+	}
+	if root := m.run("findmnt -n -o SOURCE,FSTYPE /"); !strings.HasPrefix(root, "/dev/mapper/") && !strings.HasPrefix(root, "/dev/dm-") {
+		t.Errorf("the root is %s", root)
+	}
+}
+
+// loadOption returns an EFI_LOAD_OPTION (UEFI 2.10, 3.1.3) for the image's own
+// program on a partition, with options for it.
+func loadOption(t *testing.T, options, partition string) []byte {
+	le := binary.LittleEndian
+	p := partitions(t)["boot"]
+	guid, err := hex.DecodeString(strings.ReplaceAll(partition, "-", ""))
+	if err != nil || len(guid) != 16 {
+		t.Fatalf("partition UUID %q", partition)
+	}
+	// The first three fields of a GUID are little-endian on disk.
+	for _, r := range [][2]int{{0, 4}, {4, 6}, {6, 8}} {
+		for i, j := r[0], r[1]-1; i < j; i, j = i+1, j-1 {
+			guid[i], guid[j] = guid[j], guid[i]
+		}
+	}
+	var path []byte
+	path = append(path, 4, 1, 42, 0) // hard drive media
+	path = le.AppendUint32(path, 1)
+	path = le.AppendUint64(path, uint64(p.Offset/512))
+	path = le.AppendUint64(path, uint64(p.Size/512))
+	path = append(append(path, guid...), 2, 2) // GPT, known by its GUID
+	file := utf16z(`\EFI\BOOT\BOOTX64.EFI`)
+	path = append(path, 4, 4)
+	path = le.AppendUint16(path, uint16(4+len(file)))
+	path = append(append(path, file...), 0x7f, 0xff, 4, 0)
+	var b bytes.Buffer
+	b.Write(le.AppendUint32(nil, 1)) // active
+	b.Write(le.AppendUint16(nil, uint16(len(path))))
+	b.Write(utf16z("other options"))
+	b.Write(path)
+	b.Write(utf16z(options))
+	return b.Bytes()
+}
+
+func utf16z(s string) []byte {
+	var b []byte
+	for _, u := range append(utf16.Encode([]rune(s)), 0) {
+		b = binary.LittleEndian.AppendUint16(b, u)
+	}
+	return b
+}

@@ -1,0 +1,4 @@
+// Package qemutests boots what was baked, through the machine's own firmware
+// and with no way out to any network, and checks what a user would see. It
+// holds tests only; `make qemu-test` runs them.
+package qemutests

@@ -1,0 +1,284 @@
+package qemutests
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/slipway-os/slipway/pkg/kubeapi"
+	"github.com/slipway-os/slipway/pkg/provision"
+	"github.com/slipway-os/slipway/pkg/qemu"
+	"github.com/slipway-os/slipway/pkg/role"
+)
+
+// patience bounds every wait for a machine. Emulation on a busy machine takes
+// many times what an idle one needs.
+const patience = 20 * time.Minute
+
+// singleNode is the role of the README.
+const singleNode = "../docs/examples/single-node.yaml"
+
+// image returns the disk that is tested.
+func image(t *testing.T) string {
+	t.Helper()
+	disk := filepath.Join("..", "out", "cp-"+runtime.GOARCH, "disk.raw")
+	if named := os.Getenv("SLIPWAY_IMAGE"); named != "" {
+		disk = named
+	}
+	if _, err := os.Stat(disk); err != nil {
+		t.Fatalf("there is no image to boot: %v; `make image` bakes one", err)
+	}
+	return disk
+}
+
+// scene is a machine that can be started, cut off and started again: its
+// disk and the variables of its firmware stay.
+type scene struct {
+	t     *testing.T
+	dir   string
+	key   qemu.Key
+	image string
+	opts  qemu.Options
+	log   *os.File // the consoles of all starts, for people
+	runs  int
+}
+
+// newScene returns a machine with the image's disk and no config.
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	s := &scene{t: t, dir: t.TempDir(), image: image(t)}
+	logs := filepath.Join("..", "out", "qemu-tests")
+	if err := os.MkdirAll(logs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	name := regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(t.Name(), "-") + ".log"
+	if s.log, err = os.Create(filepath.Join(logs, name)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.log.Close() })
+	if s.key, err = qemu.NewKey(); err != nil {
+		t.Fatal(err)
+	}
+	s.opts = qemu.Options{
+		Architecture: runtime.GOARCH, Disk: s.image, DiskSize: 16 << 30, Dir: s.dir, Memory: 4096, CPUs: 2, Accelerator: "tcg",
+	}
+	return s
+}
+
+// config gives the machine a role and Butane files, and lets the test log in.
+func (s *scene) config(roleFile string, butane ...string) *scene {
+	s.t.Helper()
+	s.opts.Ignition = filepath.Join(s.dir, "config.ign")
+	if err := os.WriteFile(s.opts.Ignition, s.ignition(roleFile, butane...), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return s
+}
+
+func (s *scene) ignition(roleFile string, butane ...string) []byte {
+	s.t.Helper()
+	data, err := os.ReadFile(roleFile)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r, err := role.Parse(roleFile, data)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var files []provision.ButaneFile
+	for i, text := range butane {
+		files = append(files, provision.ButaneFile{Name: fmt.Sprintf("%d.bu", i), Data: []byte(text)})
+	}
+	config, err := provision.Config(r, data, files, provision.ExtraKeys(s.key.Authorized()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return config
+}
+
+// machine is a machine that was started.
+type machine struct {
+	*scene
+	vm      *qemu.VM
+	guest   *qemu.Guest
+	console *console
+	ctx     context.Context
+	stop    context.CancelFunc
+}
+
+// start turns the machine on.
+func (s *scene) start() *machine {
+	s.t.Helper()
+	s.runs++
+	fmt.Fprintf(s.log, "\n=== start %d\n", s.runs)
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	m := &machine{scene: s, ctx: ctx, stop: cancel, console: newConsole(s.log)}
+	ssh, api := s.port(), s.port()
+	o := s.opts
+	o.Console = m.console
+	o.Forward = []qemu.Forward{{Host: ssh, Guest: 22}, {Host: api, Guest: 6443}}
+	vm, err := qemu.Start(ctx, o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	m.vm, m.guest = vm, vm.Inside(s.key, ssh, api)
+	s.t.Cleanup(m.cut)
+	return m
+}
+
+func (s *scene) port() int {
+	p, err := qemu.FreePort()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return p
+}
+
+// in returns the same machine for a subtest, which its failures then are of.
+func (m *machine) in(t *testing.T) *machine {
+	s, of := *m.scene, *m
+	s.t, of.scene = t, &s
+	return &of
+}
+
+// cut takes the machine's power away.
+func (m *machine) cut() {
+	m.vm.Kill()
+	m.stop()
+}
+
+// say waits until the console has said a text since the last call of say, and
+// fails the test if the machine ends first.
+func (m *machine) say(text string) {
+	m.t.Helper()
+	if err := m.console.wait(m.ctx, m.vm.Done(), text); err != nil {
+		m.t.Fatalf("waiting for %q on the console: %v; it ends with:\n%s", text, err, m.console.end())
+	}
+}
+
+// run runs a command in the guest and returns what it prints.
+func (m *machine) run(command string) string {
+	m.t.Helper()
+	out, err := m.guest.Run(m.ctx, command)
+	if err != nil {
+		m.t.Fatalf("running %q in the guest: %v\n%s", command, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// ready waits until the API says, from outside, that the node is Ready and
+// every pod of kube-system runs.
+func (m *machine) ready() *kubeapi.Client {
+	m.t.Helper()
+	began := time.Now()
+	kubeconfig, err := m.guest.WaitReady(m.ctx, m.log)
+	if err != nil {
+		m.t.Fatalf("waiting for Ready: %v; the console ends with:\n%s", err, m.console.end())
+	}
+	client, err := m.guest.API(kubeconfig)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Logf("Ready %.0f s after the machine was asked", time.Since(began).Seconds())
+	return client
+}
+
+// reboot restarts the machine from within and waits until it is down.
+func (m *machine) reboot() {
+	m.t.Helper()
+	m.console.forget()
+	m.guest.Run(m.ctx, "systemctl reboot") // the connection may not outlive it
+	m.say("slipway: profile")
+}
+
+// console keeps what a machine printed and lets tests wait for it.
+type console struct {
+	mu      sync.Mutex
+	all     []byte
+	from    int
+	log     *os.File
+	changed chan struct{}
+}
+
+func newConsole(log *os.File) *console { return &console{log: log, changed: make(chan struct{})} }
+
+func (c *console) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, p...)
+	close(c.changed)
+	c.changed = make(chan struct{})
+	return c.log.Write(p)
+}
+
+// wait waits for a text to be printed, and remembers where it was.
+func (c *console) wait(ctx context.Context, ended <-chan struct{}, text string) error {
+	_, err := c.match(ctx, ended, regexp.MustCompile(regexp.QuoteMeta(text)), "")
+	return err
+}
+
+// match waits for a line that a pattern matches and returns it, or "" if the
+// text until, unless that is empty, came before.
+func (c *console) match(ctx context.Context, ended <-chan struct{}, pattern *regexp.Regexp, until string) (string, error) {
+	for {
+		c.mu.Lock()
+		found := pattern.FindIndex(c.all[c.from:])
+		over := until != "" && bytes.Contains(c.all[c.from:], []byte(until))
+		line := ""
+		if found != nil {
+			line = string(c.all[c.from+found[0] : c.from+found[1]])
+			c.from += found[1]
+		}
+		changed := c.changed
+		c.mu.Unlock()
+		if found != nil || over {
+			return line, nil
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-ended:
+			return "", errors.New("the machine ended")
+		case <-changed:
+		}
+	}
+}
+
+// forget makes the next wait look only at what comes from now on.
+func (c *console) forget() {
+	c.mu.Lock()
+	c.from = len(c.all)
+	c.mu.Unlock()
+}
+
+func (c *console) text() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return string(c.all)
+}
+
+func (c *console) end() string {
+	text := c.text()
+	return text[max(0, len(text)-4000):]
+}
+
+// tool runs a program of this machine.
+func tool(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
