@@ -34,14 +34,14 @@ func TestNoConfig(t *testing.T) {
 		tool(t, "mcopy", "-i", s.opts.Medium, config(s), "::config.ign")
 		m := s.start()
 		m.say("labelled SLIPWAY")
-		m.say("/17 finding out name and address")
+		m.say("finding out name and address")
 	})
 	t.Run("an ISO, after a start without", func(t *testing.T) {
 		s.opts.Medium = filepath.Join(s.dir, "config.iso")
 		tool(t, "xorrisofs", "-quiet", "-V", "SLIPWAY", "-o", s.opts.Medium, config(s))
 		m := s.start()
 		m.say("labelled SLIPWAY")
-		m.say("/17 finding out name and address")
+		m.say("finding out name and address")
 	})
 }
 
