@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/tree"
 )
 
@@ -24,8 +26,9 @@ type group struct {
 }
 
 type database struct {
-	users  []user
-	groups []group
+	users    []user
+	groups   []group
+	reserved map[uint32]bool // ids that a line asks for
 }
 
 // Ids of accounts whose sysusers.d line gives none, from the top down.
@@ -34,7 +37,7 @@ const lastSystemID = 979
 // accounts makes the account files from base-passwd's masters and sysusers.d,
 // as base-passwd's script and systemd-sysusers would.
 func accounts(b *tree.Builder, epoch int64) error {
-	var db database
+	db := database{reserved: map[uint32]bool{}}
 	if err := db.masters(b); err != nil {
 		return err
 	}
@@ -42,16 +45,8 @@ func accounts(b *tree.Builder, epoch int64) error {
 	if err != nil {
 		return err
 	}
-	// Groups first: users may name them whatever the order of the files.
-	for _, kinds := range []string{"g", "u", "m"} {
-		for _, l := range lines {
-			if !strings.HasPrefix(l.fields[0], kinds) {
-				continue
-			}
-			if err := db.apply(l.fields); err != nil {
-				return fmt.Errorf("%s:%d: %w", l.file, l.number, err)
-			}
-		}
+	if err := db.add(lines); err != nil {
+		return err
 	}
 	var passwd, shadow, groups, gshadow strings.Builder
 	for _, u := range db.users {
@@ -91,7 +86,7 @@ func (db *database) masters(b *tree.Builder) error {
 	read := func(p string, fields int, take func([]string) error) error {
 		n := b.Lookup(p)
 		if n == nil {
-			return fmt.Errorf("reading %q: it is missing; the profile needs package base-passwd", p)
+			return diag.Inputf("reading %q: it is missing (the profile's os.packages need base-passwd)", p)
 		}
 		data, err := tree.ReadAll(n.Content, 1<<20)
 		if err != nil {
@@ -122,7 +117,11 @@ func (db *database) masters(b *tree.Builder) error {
 	}
 	return read("usr/share/base-passwd/group.master", 4, func(f []string) error {
 		gid, err := id(f[2])
-		db.groups = append(db.groups, group{name: f[0], gid: gid})
+		g := group{name: f[0], gid: gid}
+		if f[3] != "" {
+			g.members = strings.Split(f[3], ",")
+		}
+		db.groups = append(db.groups, g)
 		return err
 	})
 }
@@ -136,8 +135,7 @@ func id(s string) (uint32, error) {
 }
 
 type sysusersLine struct {
-	file   string
-	number int
+	pos    diag.Position
 	fields []string
 }
 
@@ -167,14 +165,15 @@ func sysusers(b *tree.Builder) ([]sysusersLine, error) {
 			if line == "" || line[0] == '#' {
 				continue
 			}
+			pos := diag.Position{File: p, Line: i + 1}
 			fields, err := split(line)
 			if err != nil || len(fields) < 2 {
-				return nil, fmt.Errorf("%s:%d: cannot read %q", p, i+1, line)
+				return nil, diag.At(pos, "see sysusers.d(5)", "cannot read %q", line)
 			}
 			for len(fields) < 6 {
 				fields = append(fields, "-")
 			}
-			lines = append(lines, sysusersLine{file: p, number: i + 1, fields: fields})
+			lines = append(lines, sysusersLine{pos: pos, fields: fields})
 		}
 	}
 	return lines, nil
@@ -211,61 +210,116 @@ func split(line string) ([]string, error) {
 	return fields, nil
 }
 
-// apply does one line of sysusers.d. An account that exists stays as it is.
-func (db *database) apply(f []string) error {
-	or := func(value, otherwise string) string {
-		if value == "-" || value == "" {
-			return otherwise
+// accountName is what systemd takes for a name (USER_NAMES(7)).
+var accountName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_.-]{0,30}$`)
+
+// add makes what the lines ask for. Groups come first, for users may name them
+// whatever the order of the files.
+func (db *database) add(lines []sysusersLine) error {
+	for _, l := range lines {
+		if !strings.Contains(" g u u! m r ", " "+l.fields[0]+" ") {
+			return diag.At(l.pos, "known: g, u, u!, m, r", "unknown type %q", l.fields[0])
 		}
-		return value
+		names := l.fields[1:2]
+		switch l.fields[0] {
+		case "m":
+			names = l.fields[1:3]
+		case "r":
+			continue
+		}
+		for _, name := range names {
+			if !accountName.MatchString(name) {
+				return diag.At(l.pos, "letters, digits, dashes, underscores and dots, a letter or underscore first", "%q is no name for an account", name)
+			}
+		}
+		if l.fields[0] == "g" || l.fields[0][0] == 'u' {
+			// None of these ids goes to an account that does not care.
+			for id := range strings.SplitSeq(l.fields[2], ":") {
+				if n, err := strconv.ParseUint(id, 10, 32); err == nil {
+					db.reserved[uint32(n)] = true
+				}
+			}
+		}
 	}
-	switch name := f[1]; f[0] {
-	case "g":
-		_, err := db.group(name, or(f[2], ""))
-		return err
-	case "u", "u!":
-		if slices.ContainsFunc(db.users, func(u user) bool { return u.name == name }) {
-			return nil
-		}
-		uidText, groupText, _ := strings.Cut(or(f[2], ""), ":")
-		u := user{name: name, gecos: or(f[3], ""), home: or(f[4], "/"), shell: or(f[5], "/usr/sbin/nologin")}
-		if uidText != "" {
-			uid, err := id(uidText)
-			if err != nil {
-				return err
+	for _, step := range []struct {
+		kind byte
+		do   func(name string, fields []string) error
+	}{{'g', db.addGroup}, {'u', db.addUser}, {'m', db.addMember}} {
+		for _, l := range lines {
+			if l.fields[0][0] != step.kind {
+				continue
 			}
-			u.uid = uid
-		} else {
-			u.uid = db.free()
-		}
-		if groupText == "" {
-			gid, err := db.group(name, strconv.Itoa(int(u.uid)))
-			if err != nil {
-				return err
+			if err := step.do(l.fields[1], l.fields); err != nil {
+				return diag.At(l.pos, "", "%v", err)
 			}
-			u.gid = gid
-		} else if i := slices.IndexFunc(db.groups, func(g group) bool { return g.name == groupText }); i >= 0 {
-			u.gid = db.groups[i].gid
-		} else {
-			gid, err := id(groupText)
-			if err != nil {
-				return fmt.Errorf("user %q: no group %q", name, groupText)
-			}
-			u.gid = gid
 		}
-		db.users = append(db.users, u)
-	case "m":
-		if _, err := db.group(f[2], ""); err != nil {
+	}
+	return nil
+}
+
+// or returns a field's value, or what stands for a dash.
+func or(value, otherwise string) string {
+	if value == "-" {
+		return otherwise
+	}
+	return value
+}
+
+func (db *database) addGroup(name string, f []string) error {
+	_, err := db.group(name, or(f[2], ""))
+	return err
+}
+
+// addUser makes a user. One that exists stays as it is.
+func (db *database) addUser(name string, f []string) error {
+	if slices.ContainsFunc(db.users, func(u user) bool { return u.name == name }) {
+		return nil
+	}
+	u := user{name: name, gecos: or(f[3], ""), home: or(f[4], "/"), shell: or(f[5], "/usr/sbin/nologin")}
+	for _, s := range []string{u.gecos, u.home, u.shell} {
+		if strings.Contains(s, ":") {
+			return fmt.Errorf("user %q: %q has a colon", name, s)
+		}
+	}
+	uidText, groupText, _ := strings.Cut(or(f[2], ""), ":")
+	if or(uidText, "") != "" {
+		uid, err := id(uidText)
+		if err != nil {
 			return err
 		}
-		for i := range db.groups {
-			if g := &db.groups[i]; g.name == f[2] && !slices.Contains(g.members, name) {
-				g.members = append(g.members, name)
-			}
+		u.uid = uid
+	}
+	if or(uidText, "") == "" || slices.ContainsFunc(db.users, func(other user) bool { return other.uid == u.uid }) {
+		u.uid = db.free()
+	}
+	switch i := slices.IndexFunc(db.groups, func(g group) bool { return g.name == groupText }); {
+	case groupText == "":
+		gid, err := db.group(name, strconv.FormatUint(uint64(u.uid), 10))
+		if err != nil {
+			return err
 		}
-	case "r":
+		u.gid = gid
+	case i >= 0:
+		u.gid = db.groups[i].gid
 	default:
-		return fmt.Errorf("unknown type %q", f[0])
+		gid, err := id(groupText)
+		if err != nil {
+			return fmt.Errorf("user %q: no group %q", name, groupText)
+		}
+		u.gid = gid
+	}
+	db.users = append(db.users, u)
+	return nil
+}
+
+func (db *database) addMember(name string, f []string) error {
+	if _, err := db.group(f[2], ""); err != nil {
+		return err
+	}
+	for i := range db.groups {
+		if g := &db.groups[i]; g.name == f[2] && !slices.Contains(g.members, name) {
+			g.members = append(g.members, name)
+		}
 	}
 	return nil
 }
@@ -277,15 +331,15 @@ func (db *database) group(name, wanted string) (uint32, error) {
 			return g.gid, nil
 		}
 	}
-	gid := db.free()
+	var gid uint32
 	if wanted != "" {
 		var err error
 		if gid, err = id(wanted); err != nil {
 			return 0, err
 		}
-		if slices.ContainsFunc(db.groups, func(g group) bool { return g.gid == gid }) {
-			gid = db.free()
-		}
+	}
+	if wanted == "" || slices.ContainsFunc(db.groups, func(g group) bool { return g.gid == gid }) {
+		gid = db.free()
 	}
 	db.groups = append(db.groups, group{name: name, gid: gid})
 	return gid, nil
@@ -294,7 +348,7 @@ func (db *database) group(name, wanted string) (uint32, error) {
 // free returns an id that is neither a user's nor a group's.
 func (db *database) free() uint32 {
 	for n := uint32(lastSystemID); ; n-- {
-		if !slices.ContainsFunc(db.users, func(u user) bool { return u.uid == n || u.gid == n }) &&
+		if !db.reserved[n] && !slices.ContainsFunc(db.users, func(u user) bool { return u.uid == n || u.gid == n }) &&
 			!slices.ContainsFunc(db.groups, func(g group) bool { return g.gid == n }) {
 			return n
 		}

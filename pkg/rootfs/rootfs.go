@@ -6,9 +6,11 @@ package rootfs
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"strings"
 
 	"github.com/slipway-os/slipway/pkg/deb"
+	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/tree"
 )
 
@@ -26,6 +28,9 @@ type Sources struct {
 // templates are the files in which ${name} is replaced.
 func templates() []string { return []string{"usr/lib/slipway/containerd.toml"} }
 
+// setting matches where a template names one.
+var setting = regexp.MustCompile(`\$\{[^}\n]*\}?`)
+
 // Compose returns the root.
 func Compose(s Sources) (*tree.Tree, error) {
 	b := tree.NewBuilder(s.Epoch)
@@ -36,12 +41,12 @@ func Compose(s Sources) (*tree.Tree, error) {
 		return nil, err
 	}
 	for _, o := range s.Overlays {
-		if err := b.PutTree(".", o); err != nil {
-			return nil, fmt.Errorf("laying an overlay over the root: %w", err)
+		if err := lay(b, o); err != nil {
+			return nil, diag.Input(fmt.Errorf("laying an overlay over the root: %w", err))
 		}
 	}
 	for _, t := range s.Trees {
-		if err := b.PutTree(".", t); err != nil {
+		if err := lay(b, t); err != nil {
 			return nil, err
 		}
 	}
@@ -67,7 +72,7 @@ func Unpack(b *tree.Builder, packages []*deb.Package, without []string, bundle b
 			if first(p) != wanted {
 				continue
 			}
-			if err := b.PutTree(".", p.Tree); err != nil {
+			if err := lay(b, p.Tree); err != nil {
 				return fmt.Errorf("unpacking package %s: %w", p.Control["Package"], err)
 			}
 		}
@@ -80,21 +85,60 @@ func Unpack(b *tree.Builder, packages []*deb.Package, without []string, bundle b
 	return prune(b, without)
 }
 
+// lay lays t over what is there. A directory that is there stays as it is, as
+// with dpkg; of an overlay's directories nobody knows the modes that were meant.
+func lay(b *tree.Builder, t *tree.Tree) error {
+	return t.Walk(func(p string, n *tree.Node) error {
+		if old := b.Lookup(p); old != nil && n.Type == tree.Dir {
+			switch old.Type {
+			case tree.Dir:
+				return nil
+			case tree.Symlink:
+			default:
+				return fmt.Errorf("placing directory %q: something else is in its place", p)
+			}
+		}
+		return b.Put(p, n)
+	})
+}
+
 func prune(b *tree.Builder, globs []string) error {
-	for _, g := range globs {
-		if _, err := path.Match(g, ""); err != nil {
-			return fmt.Errorf("pruning %q: %w", g, err)
+	patterns := make([]string, len(globs))
+	for i, g := range globs {
+		var err error
+		if patterns[i], err = Glob(g); err != nil {
+			return diag.Inputf("pruning %q: %w", g, err)
 		}
 	}
 	b.RemoveFunc(func(p string, _ *tree.Node) bool {
-		for _, g := range globs {
-			if ok, _ := path.Match(g, p); ok {
+		for _, pattern := range patterns {
+			if ok, _ := path.Match(pattern, p); ok {
 				return true
 			}
 		}
 		return false
 	})
 	return nil
+}
+
+// Glob turns a glob of glob(7) into a pattern of path.Match, which has another
+// sign for "none of these": [^a] in place of [!a].
+func Glob(glob string) (pattern string, err error) {
+	var b strings.Builder
+	for i := 0; i < len(glob); i++ {
+		b.WriteByte(glob[i])
+		switch {
+		case glob[i] == '\\' && i+1 < len(glob):
+			i++
+			b.WriteByte(glob[i])
+		case glob[i] == '[' && i+1 < len(glob) && glob[i+1] == '!':
+			i++
+			b.WriteByte('^')
+		}
+	}
+	pattern = b.String()
+	_, err = path.Match(pattern, "")
+	return pattern, err
 }
 
 // file puts a root-owned file.
@@ -182,13 +226,19 @@ func expand(b *tree.Builder, p string, settings map[string]string) error {
 		return err
 	}
 	text := string(data)
-	for name, value := range settings {
-		text = strings.ReplaceAll(text, "${"+name+"}", value)
-	}
-	if at := strings.Index(text, "${"); at >= 0 {
-		return fmt.Errorf("line %d names a setting that does not exist", strings.Count(text[:at], "\n")+1)
-	}
+	var unknown error
 	filled := *n
-	filled.Content = tree.String(text)
+	filled.Content = tree.String(setting.ReplaceAllStringFunc(text, func(found string) string {
+		name := strings.TrimSuffix(strings.TrimPrefix(found, "${"), "}")
+		value, ok := settings[name]
+		if !ok && unknown == nil {
+			line := strings.Count(text[:strings.Index(text, found)], "\n") + 1
+			unknown = diag.Inputf("line %d names the setting %q, which does not exist", line, name)
+		}
+		return value
+	}))
+	if unknown != nil {
+		return unknown
+	}
 	return b.Put(p, &filled)
 }

@@ -43,10 +43,14 @@ func (b *Builder) Put(p string, n *Node) error {
 		}
 	}
 	if old != nil && old.Type == Dir && n.Type != Dir {
+		first := ""
 		for q := range b.nodes {
-			if strings.HasPrefix(q, p+"/") {
-				return fmt.Errorf("placing %q: a directory with content (%q) is in its place", p, q)
+			if strings.HasPrefix(q, p+"/") && (first == "" || q < first) {
+				first = q
 			}
+		}
+		if first != "" {
+			return fmt.Errorf("placing %q: a directory with content (%q) is in its place", p, first)
 		}
 	}
 	if !slices.IsSortedFunc(n.Xattrs, byName) {
