@@ -1,6 +1,10 @@
 package qemutests
 
 import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,41 +12,90 @@ import (
 	"testing"
 )
 
-// TestNoConfig starts a machine that was given no config, and then gives it
-// one: as a stick that is plugged in while it waits, and as an ISO that is
-// there at the next start.
-func TestNoConfig(t *testing.T) {
-	config := func(s *scene) string {
-		file := filepath.Join(s.dir, "config.ign")
-		if err := os.WriteFile(file, s.ignition(singleNode), 0o600); err != nil {
+// TestConfigArrives starts machines that were given no config, and then gives
+// them one, each in another way.
+func TestConfigArrives(t *testing.T) {
+	const applied = "finding out name and address" // the role is there
+	t.Run("on a FAT stick that is plugged in while it waits", func(t *testing.T) {
+		s := newScene(t)
+		stick, monitor := filepath.Join(s.dir, "stick.img"), filepath.Join(s.dir, "monitor")
+		tool(t, "truncate", "-s", "64M", stick)
+		tool(t, "mkfs.fat", "-n", "SLIPWAY", stick)
+		tool(t, "mcopy", "-i", stick, s.configFile(singleNode), "::config.ign")
+		s.opts.Args = []string{
+			"-device", "qemu-xhci,id=usb", "-drive", "if=none,id=stick,format=raw,readonly=on,file=" + stick,
+			"-monitor", "unix:" + monitor + ",server=on,wait=off",
+		}
+		m := s.start()
+		m.say("NO CONFIG WAS DELIVERED")
+		m.say("nothing was changed")
+		m.command(monitor, "device_add usb-storage,bus=usb.0,drive=stick")
+		m.say("labelled SLIPWAY")
+		m.say(applied)
+	})
+	t.Run("on an ISO that is there at the next start", func(t *testing.T) {
+		s := newScene(t)
+		m := s.start()
+		m.say("NO CONFIG WAS DELIVERED")
+		m.cut()
+		s.opts.Medium = filepath.Join(s.dir, "config.iso")
+		tool(t, "xorrisofs", "-quiet", "-V", "SLIPWAY", "-o", s.opts.Medium, s.configFile(singleNode))
+		m = s.start()
+		m.say("labelled SLIPWAY")
+		m.say(applied)
+	})
+	t.Run("from a web server that a kernel argument names", func(t *testing.T) {
+		s := newScene(t)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
 			t.Fatal(err)
 		}
-		return file
-	}
-	s := newScene(t)
-	s.opts.Medium = ""
-	m := s.start()
-	m.say("NO CONFIG WAS DELIVERED")
-	m.say("nothing was changed")
-	m.cut()
+		server := &http.Server{Handler: http.FileServer(http.Dir(filepath.Dir(s.configFile(singleNode))))}
+		go server.Serve(l)
+		defer server.Close()
+		// The guest reaches this machine's loopback at 10.0.2.2, if it may reach anything.
+		s.opts.Network = true
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		s.opts.Args = []string{"-smbios", "type=11,value=io.systemd.stub.kernel-cmdline-extra=ignition.config.url=http://10.0.2.2:" + port + "/config.ign"}
+		m := s.start()
+		m.say("the kernel argument ignition.config.url")
+		m.say("the config lies on the network")
+		m.say(applied)
+	})
+}
 
-	t.Run("a FAT stick", func(t *testing.T) {
-		s := newScene(t)
-		s.opts.Medium = filepath.Join(s.dir, "stick.img")
-		tool(t, "truncate", "-s", "64M", s.opts.Medium)
-		tool(t, "mkfs.fat", "-n", "SLIPWAY", s.opts.Medium)
-		tool(t, "mcopy", "-i", s.opts.Medium, config(s), "::config.ign")
-		m := s.start()
-		m.say("labelled SLIPWAY")
-		m.say("finding out name and address")
-	})
-	t.Run("an ISO, after a start without", func(t *testing.T) {
-		s.opts.Medium = filepath.Join(s.dir, "config.iso")
-		tool(t, "xorrisofs", "-quiet", "-V", "SLIPWAY", "-o", s.opts.Medium, config(s))
-		m := s.start()
-		m.say("labelled SLIPWAY")
-		m.say("finding out name and address")
-	})
+// configFile writes a config that lets the test log in, alone in a directory.
+func (s *scene) configFile(roleFile string) string {
+	s.t.Helper()
+	dir := filepath.Join(s.dir, "config")
+	file := filepath.Join(dir, "config.ign")
+	err := os.Mkdir(dir, 0o700)
+	if err == nil {
+		err = os.WriteFile(file, s.ignition(roleFile), 0o600)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return file
+}
+
+// command gives QEMU's monitor a command.
+func (m *machine) command(socket, line string) {
+	m.t.Helper()
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	for _, s := range []string{"", line + "\n"} {
+		if _, err := io.WriteString(c, s); err != nil {
+			m.t.Fatal(err)
+		}
+		if _, err := r.ReadString(')'); err != nil { // the prompt: (qemu)
+			m.t.Fatal(err)
+		}
+	}
 }
 
 // TestRefusedConfig gives machines configs that they must refuse, and say why.

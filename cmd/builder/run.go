@@ -29,7 +29,7 @@ type runFlags struct {
 func newRunCommand() *cobra.Command {
 	f := runFlags{diskSize: 16 << 30}
 	c := &cobra.Command{
-		Use:   "run IMAGE",
+		Use:   "run IMAGE [-- QEMU-ARGUMENT...]",
 		Short: "Boot an image in QEMU here",
 		Long: `run boots a raw disk in QEMU, through its own firmware, with its console on this
 terminal. The image itself is not written to, and the machine reaches no
@@ -41,9 +41,15 @@ loopback; with --role, a key for this one run is added, and the
 administrator's kubeconfig is fetched once there is one.`,
 		Example: `  builder run out/cp-amd64/disk.raw --role docs/examples/single-node.yaml
   builder run out/cp-amd64/disk.raw --role docs/examples/single-node.yaml --until ready
-  builder run out/cp-amd64/disk.raw --dir /tmp/node1   # keeps its disk: run it again to reboot`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return runImage(c, args[0], f) },
+  builder run out/cp-amd64/disk.raw --dir /tmp/node1   # keeps its disk: run it again to reboot
+  builder run out/cp-amd64/disk.raw -- -smbios type=11,value=io.systemd.stub.kernel-cmdline-extra=systemd.log_level=debug`,
+		Args: func(c *cobra.Command, args []string) error {
+			if dash := c.ArgsLenAtDash(); dash >= 0 {
+				args = args[:dash]
+			}
+			return cobra.ExactArgs(1)(c, args)
+		},
+		RunE: func(c *cobra.Command, args []string) error { return runImage(c, args[0], args[1:], f) },
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.role, "role", "", "role of the node")
@@ -73,7 +79,7 @@ func (s sizeFlag) String() string {
 func (s sizeFlag) Set(v string) error { return s.size.UnmarshalText([]byte(v)) }
 func (s sizeFlag) Type() string       { return "size" }
 
-func runImage(c *cobra.Command, image string, f runFlags) (err error) {
+func runImage(c *cobra.Command, image string, qemuArgs []string, f runFlags) (err error) {
 	switch {
 	case f.until != "ready" && f.until != "off":
 		return diag.Inputf("--until %q: ready or off", f.until)
@@ -136,7 +142,7 @@ func runImage(c *cobra.Command, image string, f runFlags) (err error) {
 		Architecture: info.Architecture, Disk: image, DiskSize: int64(f.diskSize), Dir: f.dir,
 		Memory: f.memory, CPUs: f.cpus, Ignition: config, Console: c.OutOrStdout(), Input: c.InOrStdin(),
 		Forward: []qemu.Forward{{Host: ssh, Guest: 22}, {Host: api, Guest: 6443}},
-		Network: f.network, Capture: f.capture, Accelerator: f.accelerator,
+		Network: f.network, Capture: f.capture, Accelerator: f.accelerator, Args: qemuArgs,
 	})
 	if err != nil {
 		return err

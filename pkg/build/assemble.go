@@ -155,13 +155,10 @@ func (r *run) tooSmall(field string, need int64) error {
 // writeRoot encodes the root file system.
 func (r *run) writeRoot(ctx context.Context, w io.WriterAt, c *composed, limit int64) (int64, error) {
 	stage := r.Board.Start("root", 0, progress.Bytes)
-	opts := squashfs.Options{BlockSize: 256 << 10, Epoch: r.lock.Epoch, Progress: func(done, total int64) {
+	opts := squashfs.Options{BlockSize: 256 << 10, Epoch: r.lock.Epoch, Cache: squashfs.NewStoreCache(r.Store), Progress: func(done, total int64) {
 		stage.SetTotal(total)
 		stage.Set(done)
 	}}
-	if !r.NoCache {
-		opts.Cache = squashfs.NewStoreCache(r.Store)
-	}
 	size, err := squashfs.Write(ctx, bounded{w, limit}, c.root, opts)
 	var damaged *squashfs.DamagedError
 	switch {

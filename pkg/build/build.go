@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -74,6 +75,12 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	}
 	if err := unix.Access(o.Out, unix.W_OK); err != nil {
 		return nil, diag.IO(fmt.Errorf("writing to the output folder %q: %w; name another with --out", o.Out, err))
+	}
+	if o.NoCache {
+		// What was compiled stays, and what says whether an index is older than one seen before.
+		o.Store = o.Store.Recalling(func(kind string) bool {
+			return strings.HasPrefix(kind, "component-") || strings.HasPrefix(kind, "kubeadm-") || strings.HasPrefix(kind, "debian-")
+		})
 	}
 	r := &run{Options: o, arch: o.Profile.Architecture}
 	if r.defs, err = container.Load(filepath.Join(o.Project.Root, "images"), o.Profile.Images); err != nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -36,6 +37,7 @@ type Options struct {
 	Accelerator  string // "tcg", "kvm", or "" to find out
 	Kernel       string // boots directly with it, without firmware and disk; with Append
 	Append       string
+	Args         []string // more arguments for QEMU, after all others
 }
 
 // Forward leads a port of this machine's loopback to a port of the guest.
@@ -128,7 +130,7 @@ func (m machine) arguments(ctx context.Context, binary string, o *Options) ([]st
 				"-device", m.disk+",drive=ignition,serial=ignition")
 		}
 	}
-	return append(args, o.network(m)...), nil
+	return slices.Concat(args, o.network(m), o.Args), nil
 }
 
 func (o *Options) network(m machine) []string {

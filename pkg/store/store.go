@@ -23,7 +23,11 @@ import (
 )
 
 // Store is a store on disk. Its methods may be called from any goroutine.
-type Store struct{ dir string }
+type Store struct {
+	dir string
+	// recalled says which kinds of records Load knows; nil means all.
+	recalled func(kind string) bool
+}
 
 // ErrMissing says that an entry is not in the store (or was damaged, and has
 // been dropped): make or fetch it anew.
@@ -41,6 +45,12 @@ func Open(dir string) (*Store, error) {
 		}
 	}
 	return &Store{dir: dir}, nil
+}
+
+// Recalling returns a view of the store that knows of the records of some
+// kinds only, so that everything else is made anew, and saved.
+func (s *Store) Recalling(kinds func(kind string) bool) *Store {
+	return &Store{dir: s.dir, recalled: kinds}
 }
 
 // Dir returns the directory the store lies in.
@@ -240,6 +250,9 @@ func (s *Store) recordPath(kind, key string) string {
 // Load reads the record of that kind and key into v. A record that cannot be
 // read is dropped, and ErrMissing returned.
 func (s *Store) Load(kind, key string, v any) error {
+	if s.recalled != nil && !s.recalled(kind) {
+		return ErrMissing
+	}
 	data, err := os.ReadFile(s.recordPath(kind, key))
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrMissing
