@@ -3,6 +3,7 @@
 package durable
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,8 +14,15 @@ import (
 // WriteFile replaces a file. When it returns nil, content and name are on the
 // disk. Missing directories are made.
 func WriteFile(name string, data []byte, mode fs.FileMode) error {
+	if err := write(name, data, mode); err != nil {
+		return fmt.Errorf("writing %q: %w", name, err)
+	}
+	return nil
+}
+
+func write(name string, data []byte, mode fs.FileMode) error {
 	dir := filepath.Dir(name)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := makeDir(dir); err != nil {
 		return err
 	}
 	f, err := os.CreateTemp(dir, "."+filepath.Base(name)+"-*")
@@ -22,15 +30,37 @@ func WriteFile(name string, data []byte, mode fs.FileMode) error {
 		return err
 	}
 	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	err = errors.Join(err, f.Chmod(mode), syncFile(f), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
+	if _, err = f.Write(data); err == nil {
+		err = cmp.Or(f.Chmod(mode), syncFile(f))
 	}
-	if err != nil {
-		return fmt.Errorf("writing %q: %w", name, err)
+	if err = cmp.Or(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
 	}
 	return SyncDir(dir)
+}
+
+// makeDir makes a directory and those above it. The entry of each that it
+// made is on the disk.
+func makeDir(dir string) error {
+	if info, err := os.Stat(dir); err == nil && info.IsDir() {
+		return nil
+	}
+	above := filepath.Dir(dir)
+	if above != dir {
+		if err := makeDir(above); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		if info, again := os.Stat(dir); again == nil && info.IsDir() {
+			return nil // somebody else made it
+		}
+		return err
+	}
+	return SyncDir(above)
 }
 
 // SyncDir brings a directory's entries to the disk.
