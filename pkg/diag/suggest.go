@@ -1,12 +1,19 @@
 package diag
 
-import "fmt"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
 // Suggest returns `did you mean "x"?` for the candidate nearest to name, or ""
 // when none is near.
 func Suggest(name string, candidates []string) string {
-	best, bestDistance := "", len(name)/3+2
+	letters := utf8.RuneCountInString(name)
+	best, bestDistance := "", letters/3+2
 	for _, c := range candidates {
+		if n := utf8.RuneCountInString(c); max(n-letters, letters-n) >= bestDistance {
+			continue
+		}
 		if d := distance(name, c); d < bestDistance {
 			best, bestDistance = c, d
 		}
