@@ -23,7 +23,7 @@ func TestDamage(t *testing.T) {
 		{
 			name: "superblock of the root",
 			at:   func(*testing.T) int64 { return parts["root-a"].Offset + 33 },
-			says: []string{"CANNOT START: mounting the verified root", "the machine starts again"},
+			says: []string{"data block 0 is corrupted", "Kernel panic", "slipway: profile"},
 		},
 		{
 			name: "superblock of the hash tree",
@@ -34,12 +34,12 @@ func TestDamage(t *testing.T) {
 			name: "hash tree",
 			// The first block after the superblock is the top of the tree.
 			at:   func(*testing.T) int64 { return parts["verity-a"].Offset + 4096 },
-			says: []string{"CANNOT START", "the machine starts again"},
+			says: []string{"is corrupted", "Kernel panic", "slipway: profile"},
 		},
 		{
 			name: "systemd's own program",
 			at:   func(t *testing.T) int64 { return blockOf(t, parts["root-a"], "usr/lib/systemd/systemd") },
-			says: []string{"root verified", "corrupted", "slipway: profile"},
+			says: []string{"root verified", "is corrupted", "Kernel panic", "slipway: profile"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -60,7 +60,7 @@ func (v Verity) Create() (string, error) {
 		salt = "-"
 	}
 	// Version 1, the hash tree behind one block of superblock.
-	params := fmt.Sprintf("1 %s %s 4096 4096 %d 1 sha256 %s %s 1 restart_on_corruption", v.Data, v.Hash, v.DataBlocks, v.RootHash, salt)
+	params := fmt.Sprintf("1 %s %s 4096 4096 %d 1 sha256 %s %s 1 panic_on_corruption", v.Data, v.Hash, v.DataBlocks, v.RootHash, salt)
 	made, err := call(control, create, v.Name, 0, nil)
 	if err != nil {
 		return "", fmt.Errorf("creating dm device %q: %w", v.Name, err)

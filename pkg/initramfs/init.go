@@ -79,6 +79,11 @@ func (b *boot) mountKernel() error {
 			return fmt.Errorf("mounting %s: %w", m.at, err)
 		}
 	}
+	// A root that turns out to be corrupted ends in a panic, with the reason on
+	// the console; the firmware may have dropped the image's panic= argument.
+	if err := os.WriteFile("/proc/sys/kernel/panic", []byte(fmt.Sprint(int(pause.Seconds()))), 0o644); err != nil {
+		return err
+	}
 	data, err := os.ReadFile("/proc/cmdline")
 	b.cmdline = words(string(data))
 	return err
