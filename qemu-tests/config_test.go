@@ -16,20 +16,20 @@ import (
 // them one, each in another way.
 func TestConfigArrives(t *testing.T) {
 	const applied = "finding out name and address" // the role is there
-	t.Run("on a FAT stick that is plugged in while it waits", func(t *testing.T) {
+	t.Run("on a FAT disk that is plugged in while it waits", func(t *testing.T) {
 		s := newScene(t)
 		stick, monitor := filepath.Join(s.dir, "stick.img"), filepath.Join(s.dir, "monitor")
 		tool(t, "truncate", "-s", "64M", stick)
 		tool(t, "mkfs.fat", "-n", "SLIPWAY", stick)
 		tool(t, "mcopy", "-i", stick, s.configFile(singleNode), "::config.ign")
 		s.opts.Args = []string{
-			"-device", "qemu-xhci,id=usb", "-drive", "if=none,id=stick,format=raw,readonly=on,file=" + stick,
+			"-device", "virtio-scsi-pci,id=scsi", "-drive", "if=none,id=stick,format=raw,readonly=on,file=" + stick,
 			"-monitor", "unix:" + monitor + ",server=on,wait=off",
 		}
 		m := s.start()
 		m.say("NO CONFIG WAS DELIVERED")
 		m.say("nothing was changed")
-		m.command(monitor, "device_add usb-storage,bus=usb.0,drive=stick")
+		m.command(monitor, "device_add scsi-hd,bus=scsi.0,drive=stick")
 		m.say("labelled SLIPWAY")
 		m.say(applied)
 	})

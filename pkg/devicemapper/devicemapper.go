@@ -48,7 +48,7 @@ type Verity struct {
 }
 
 // Create makes the device and returns its path. A read of data that does not
-// match the root hash restarts the machine: nothing of it is ever seen.
+// match the root hash panics: nothing of it is ever seen.
 func (v Verity) Create() (string, error) {
 	control, err := openControl()
 	if err != nil {

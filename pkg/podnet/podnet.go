@@ -166,31 +166,45 @@ func defaultRoute(v6 bool) string {
 // Apply sets up what the kernel does for pods of these subnets; calling it
 // again changes nothing.
 func Apply(ctx context.Context, podSubnets, serviceSubnets []string) error {
-	if err := run(ctx, rules(podSubnets), "/usr/sbin/nft", "-f", "-"); err != nil {
+	if err := run(ctx, rules(podSubnets, serviceSubnets), "/usr/sbin/nft", "-f", "-"); err != nil {
 		return fmt.Errorf("setting up masquerading: %w", err)
 	}
 	return routeServices(ctx, serviceSubnets)
 }
 
-// rules masquerades what leaves for addresses outside the cluster's pods.
-func rules(podSubnets []string) string {
+// rules masquerades what leaves for addresses outside the cluster's pods, and
+// answers what is on its way to a service that kube-proxy does not know of
+// yet: without an answer a client waits for half a minute before it tries
+// again. Nothing else is filtered, for only such packets are led to the
+// interface for services.
+func rules(podSubnets, serviceSubnets []string) string {
+	family := func(subnet string) string {
+		if strings.Contains(subnet, ":") {
+			return "ip6"
+		}
+		return "ip"
+	}
 	var b strings.Builder
 	b.WriteString("table inet slipway\ndelete table inet slipway\ntable inet slipway {\n  chain postrouting {\n    type nat hook postrouting priority srcnat + 10; policy accept;\n")
 	for _, s := range podSubnets {
-		family := "ip"
-		if strings.Contains(s, ":") {
-			family = "ip6"
-		}
-		fmt.Fprintf(&b, "    %[1]s saddr %[2]s %[1]s daddr != %[2]s oifname != \"%[3]s\" masquerade\n", family, s, bridge)
+		fmt.Fprintf(&b, "    %[1]s saddr %[2]s %[1]s daddr != %[2]s oifname != \"%[3]s\" masquerade\n", family(s), s, bridge)
 	}
-	b.WriteString("  }\n}\n")
+	b.WriteString("  }\n")
+	for _, hook := range []string{"output", "forward"} {
+		fmt.Fprintf(&b, "  chain unserved-%[1]s {\n    type filter hook %[1]s priority filter + 10; policy accept;\n", hook)
+		for _, s := range serviceSubnets {
+			fmt.Fprintf(&b, "    oifname \"%[1]s\" %[2]s daddr %[3]s meta l4proto tcp reject with tcp reset\n", services, family(s), s)
+			fmt.Fprintf(&b, "    oifname \"%[1]s\" %[2]s daddr %[3]s reject\n", services, family(s), s)
+		}
+		b.WriteString("  }\n")
+	}
+	b.WriteString("}\n")
 	return b.String()
 }
 
 // routeServices gives the host a route to service addresses. On a machine
 // without a default route the kernel would refuse to send to them before
-// kube-proxy's rules could say where they really lead. What these do not
-// redirect goes nowhere.
+// kube-proxy's rules could say where they really lead.
 func routeServices(ctx context.Context, subnets []string) error {
 	const ip = "/usr/sbin/ip"
 	if _, err := net.InterfaceByName(services); err != nil {
