@@ -137,7 +137,7 @@ func (b *Builder) Build(ctx context.Context, c Component, arch string) (Result, 
 		result.Cached = true
 		return result, nil
 	}
-	unlock, err := b.lock(ctx, key)
+	unlock, err := b.store.Lock(ctx, "component/"+key)
 	if err != nil {
 		return Result{}, err
 	}
@@ -171,30 +171,6 @@ func (b *Builder) fill(result *Result, c Component, r record) bool {
 	}
 	result.Files, result.Modules = files, r.Modules
 	return len(files) == len(c.Programs)
-}
-
-// lock is Store.Lock that ctx ends.
-func (b *Builder) lock(ctx context.Context, key string) (unlock func(), err error) {
-	type held struct {
-		unlock func()
-		err    error
-	}
-	got := make(chan held, 1)
-	go func() {
-		unlock, err := b.store.Lock("component/" + key)
-		got <- held{unlock, err}
-	}()
-	select {
-	case h := <-got:
-		return h.unlock, h.err
-	case <-ctx.Done():
-		go func() {
-			if h := <-got; h.err == nil {
-				h.unlock()
-			}
-		}()
-		return nil, context.Cause(ctx)
-	}
 }
 
 // compile runs go build in a directory of its own.

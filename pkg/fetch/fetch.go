@@ -61,7 +61,20 @@ func New(st *store.Store, o Options) *Client {
 	transport.DisableCompression = true // what is hashed is what the server has
 	transport.MaxIdleConnsPerHost = o.Parallel
 	transport.RegisterProtocol("file", http.NewFileTransport(http.Dir("/")))
-	return &Client{Options: o, store: st, http: &http.Client{Transport: transport}}
+	return &Client{Options: o, store: st, http: &http.Client{Transport: transport, CheckRedirect: redirect}}
+}
+
+const maxRedirects = 10
+
+// redirect follows a server to other servers, not to this machine's files.
+func redirect(to *http.Request, via []*http.Request) error {
+	switch {
+	case len(via) == maxRedirects:
+		return permanent{fmt.Errorf("more than %d redirects", maxRedirects)}
+	case to.URL.Scheme != "http" && to.URL.Scheme != "https":
+		return permanent{fmt.Errorf("the server redirects to a %s address", to.URL.Scheme)}
+	}
+	return nil
 }
 
 // Fetch returns the items' contents, in their order. What the store does not
@@ -133,7 +146,7 @@ func offline(items []Item, missing []int) error {
 // one downloads an item, unless somebody else has done so by the time the
 // item's lock is free.
 func (c *Client) one(ctx context.Context, item Item, d tree.Digest, progress func(int64)) (tree.Content, error) {
-	unlock, err := c.lock(ctx, "fetch "+d.String())
+	unlock, err := c.store.Lock(ctx, "fetch/"+d.String())
 	if err != nil {
 		return nil, err
 	}
@@ -156,28 +169,4 @@ func (c *Client) one(ctx context.Context, item Item, d tree.Digest, progress fun
 		return nil, t.explain(ctx, err)
 	}
 	return w.Commit()
-}
-
-// lock waits for a lock of the store no longer than ctx lasts.
-func (c *Client) lock(ctx context.Context, name string) (unlock func(), err error) {
-	type result struct {
-		unlock func()
-		err    error
-	}
-	got := make(chan result, 1)
-	go func() {
-		unlock, err := c.store.Lock(name)
-		got <- result{unlock, err}
-	}()
-	select {
-	case r := <-got:
-		return r.unlock, r.err
-	case <-ctx.Done():
-		go func() {
-			if r := <-got; r.err == nil {
-				r.unlock()
-			}
-		}()
-		return nil, ctx.Err()
-	}
 }

@@ -16,7 +16,7 @@ func (c *Client) Get(ctx context.Context, address string, limit int64) ([]byte, 
 	}
 	var data []byte
 	err := c.retry(ctx, func() (bool, error) {
-		body, _, err := c.open(ctx, address, 0)
+		body, err := c.open(ctx, address, 0)
 		if err != nil {
 			return false, err
 		}

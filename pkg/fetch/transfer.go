@@ -27,8 +27,8 @@ type transfer struct {
 }
 
 var (
-	errStalled = errors.New("no more data came")
-	errDigest  = errors.New("not the file that was expected")
+	errStalled  = errors.New("no more data came")
+	errMistaken = errors.New("not the file that was expected")
 )
 
 // statusError is an answer of a server that is no file.
@@ -40,24 +40,24 @@ func (e *statusError) Error() string {
 
 // run downloads until the whole file is there and has its digest.
 func (t *transfer) run(ctx context.Context) error {
-	restarted := false
+	mistaken := false
 	return t.client.retry(ctx, func() (advanced bool, err error) {
 		before := t.w.Size()
-		if err := t.more(ctx); err != nil {
+		if err = t.more(ctx); err == nil && t.w.Digest() != t.digest {
+			err = fmt.Errorf("%w: its sha256 is %s, not %s", errMistaken, t.w.Digest(), t.digest)
+		}
+		if !errors.Is(err, errMistaken) {
 			return t.w.Size() > before, err
 		}
-		if t.w.Digest() == t.digest && (t.item.Size == 0 || t.w.Size() == t.item.Size) {
-			return true, nil
-		}
-		// What an interrupted download left may be at fault: once more, from the start.
-		err = fmt.Errorf("%w: sha256 %s, %d bytes", errDigest, t.w.Digest(), t.w.Size())
+		// What an interrupted download left may be at fault, or one of several
+		// mirrors behind the address: once more, from the start.
 		if again := t.restart(); again != nil {
-			return false, again
+			return false, permanent{again}
 		}
-		if restarted {
+		if mistaken {
 			return false, permanent{err}
 		}
-		restarted = true
+		mistaken = true
 		return false, err
 	})
 }
@@ -69,45 +69,44 @@ func (t *transfer) restart() error {
 
 // more asks for what is missing and writes it.
 func (t *transfer) more(ctx context.Context) error {
-	if t.item.Size > 0 && t.w.Size() >= t.item.Size {
-		return nil
-	}
 	from := t.w.Size()
-	body, at, err := t.client.open(ctx, t.item.URL, from)
+	if t.item.Size > 0 && from >= t.item.Size {
+		return t.sized(from)
+	}
+	body, err := t.client.open(ctx, t.item.URL, from)
 	var status *statusError
 	if errors.As(err, &status) && status.code == http.StatusRequestedRangeNotSatisfiable && from > 0 {
-		if t.item.Size == 0 {
-			return nil // all of it is there, or its digest will tell
-		}
-		if err := t.restart(); err != nil {
-			return err
-		}
-		body, at, err = t.client.open(ctx, t.item.URL, 0)
+		return nil // the server's file ends here; the digest tells whether it is the right one
 	}
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	if at != t.w.Size() { // the server does not resume
-		if err := t.restart(); err != nil {
+	if body.size >= 0 {
+		if err := t.sized(body.size); err != nil {
 			return err
+		}
+	}
+	if body.from != from { // the server does not resume
+		if err := t.restart(); err != nil {
+			return permanent{err}
 		}
 	}
 	buf := make([]byte, 1<<16)
 	for {
 		n, err := body.Read(buf)
-		if t.item.Size > 0 && t.w.Size()+int64(n) > t.item.Size {
-			return permanent{fmt.Errorf("%w: more than %d bytes", errDigest, t.item.Size)}
-		}
 		if _, err := t.w.Write(buf[:n]); err != nil {
 			return permanent{err}
 		}
 		t.progress(int64(n))
+		if t.item.Size > 0 && t.w.Size() > t.item.Size {
+			return t.sized(t.w.Size())
+		}
+		if errors.Is(err, io.EOF) && body.size < 0 && t.w.Size() < t.item.Size {
+			return io.ErrUnexpectedEOF // an old server's way to end, and to be cut off
+		}
 		if errors.Is(err, io.EOF) {
-			if t.item.Size > 0 && t.w.Size() < t.item.Size {
-				return io.ErrUnexpectedEOF
-			}
-			return nil
+			return t.sized(t.w.Size())
 		}
 		if err != nil {
 			return err
@@ -115,16 +114,23 @@ func (t *transfer) more(ctx context.Context) error {
 	}
 }
 
-// open asks a server for a file from that byte on, and returns the body and
-// the byte at which it starts: 0 where the server does not resume.
-func (c *Client) open(ctx context.Context, address string, from int64) (io.ReadCloser, int64, error) {
+// sized compares the size that the server's file has with the one it must have.
+func (t *transfer) sized(n int64) error {
+	if t.item.Size == 0 || n == t.item.Size {
+		return nil
+	}
+	return fmt.Errorf("%w: it has %d bytes, not %d", errMistaken, n, t.item.Size)
+}
+
+// open asks a server for a file from that byte on.
+func (c *Client) open(ctx context.Context, address string, from int64) (*watched, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	watch := time.AfterFunc(c.Stall, func() { cancel(errStalled) })
-	body := &watched{ctx: ctx, cancel: cancel, watch: watch, stall: c.Stall}
+	body := &watched{ctx: ctx, cancel: cancel, watch: watch, stall: c.Stall, size: -1}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		body.stop()
-		return nil, 0, permanent{err}
+		return nil, permanent{err}
 	}
 	request.Header.Set("User-Agent", "slipway")
 	if from > 0 {
@@ -134,27 +140,32 @@ func (c *Client) open(ctx context.Context, address string, from int64) (io.ReadC
 	if err != nil {
 		err = body.cause(err)
 		body.stop()
-		return nil, 0, err
+		return nil, err
 	}
 	body.ReadCloser = response.Body
 	switch response.StatusCode {
 	case http.StatusOK:
-		return body, 0, nil
 	case http.StatusPartialContent:
-		if strings.HasPrefix(response.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", from)) {
-			return body, from, nil
+		if !strings.HasPrefix(response.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", from)) {
+			body.Close()
+			return nil, fmt.Errorf("asked for byte %d on, got %q", from, response.Header.Get("Content-Range"))
 		}
-		body.Close()
-		return nil, 0, fmt.Errorf("asked for byte %d on, got %q", from, response.Header.Get("Content-Range"))
+		body.from = from
 	default:
 		body.Close()
-		return nil, 0, &statusError{response.StatusCode}
+		return nil, &statusError{response.StatusCode}
 	}
+	if response.ContentLength >= 0 {
+		body.size = body.from + response.ContentLength
+	}
+	return body, nil
 }
 
-// watched is a body that fails when nothing comes for too long.
+// watched is the body of an answer; it fails when nothing comes for too long.
 type watched struct {
 	io.ReadCloser
+	from   int64 // the byte at which it starts: 0 where the server does not resume
+	size   int64 // of the whole file; -1 where the server does not say
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	watch  *time.Timer
@@ -255,7 +266,7 @@ func explain(ctx context.Context, address string, err error) error {
 	hint := "is the server reachable from this machine (network, proxy)?"
 	var status *statusError
 	switch {
-	case errors.Is(err, errDigest):
+	case errors.Is(err, errMistaken):
 		hint = "the server has another file under this name: a stale or tampered mirror, or a proxy's error page"
 	case errors.As(err, &status) && status.code == http.StatusNotFound:
 		hint = "the server does not have this file, or no longer"

@@ -91,14 +91,14 @@ func TestNothingIsSeenBeforeCommit(t *testing.T) {
 
 func TestLockExcludes(t *testing.T) {
 	s := open(t)
-	unlock, err := s.Lock("x")
+	unlock, err := s.Lock(t.Context(), "x")
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan struct{})
 	go func() {
 		defer close(got)
-		second, err := s.Lock("x")
+		second, err := s.Lock(t.Context(), "x")
 		if err != nil {
 			t.Error(err)
 			return
