@@ -317,7 +317,7 @@ func TestFailedDownloads(t *testing.T) {
 				t.Errorf("exit status %d, want %d", code, diag.ExitDependency)
 			}
 			var failed *fetch.Error
-			if errors.As(err, &failed); failed.NotFound() != strings.Contains(want, "404") {
+			if errors.As(err, &failed); failed.NotFound() != strings.Contains(want, "status 404") {
 				t.Errorf("NotFound is %v", failed.NotFound())
 			}
 			if got := s.asked(); len(got) != c.requests {
