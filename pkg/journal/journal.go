@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/slipway-os/slipway/pkg/durable"
@@ -47,8 +48,11 @@ func Open(file string) (*Journal, error) {
 		return nil, fmt.Errorf("reading the journal: %w", err)
 	}
 	var d document
-	if err := json.Unmarshal(data, &d); err != nil || d.Format != format {
-		return nil, fmt.Errorf("reading the journal %q: it is damaged or of another version; remove it only to configure this node anew from nothing", file)
+	if err := json.Unmarshal(data, &d); err != nil {
+		return nil, fmt.Errorf("reading the journal %q: it is damaged; restore it from a backup, or give the machine a fresh disk to configure it anew", file)
+	}
+	if d.Format != format {
+		return nil, fmt.Errorf("reading the journal %q: it is of format %d, this system knows format %d; start the system that wrote it", file, d.Format, format)
 	}
 	j.entries = d.Steps
 	return j, nil
@@ -59,62 +63,63 @@ func (j *Journal) Entries() []Entry { return j.entries }
 
 // Done says whether a step is done.
 func (j *Journal) Done(step string) bool {
-	e := j.entry(step)
-	return e != nil && !e.Done.IsZero()
+	i := index(j.entries, step)
+	return i >= 0 && !j.entries[i].Done.IsZero()
 }
 
 // Interrupted says whether a step was begun and is not done.
 func (j *Journal) Interrupted(step string) bool {
-	e := j.entry(step)
-	return e != nil && e.Done.IsZero()
+	i := index(j.entries, step)
+	return i >= 0 && j.entries[i].Done.IsZero()
 }
 
-func (j *Journal) entry(step string) *Entry {
-	for i := range j.entries {
-		if j.entries[i].Step == step {
-			return &j.entries[i]
-		}
-	}
-	return nil
+func index(entries []Entry, step string) int {
+	return slices.IndexFunc(entries, func(e Entry) bool { return e.Step == step })
 }
 
 // Begin records that a step is begun, before anything of it is done.
 func (j *Journal) Begin(step string) error {
-	e := j.entry(step)
-	if e == nil {
-		j.entries = append(j.entries, Entry{Step: step})
-		e = &j.entries[len(j.entries)-1]
+	entries := slices.Clone(j.entries)
+	i := index(entries, step)
+	if i < 0 {
+		i = len(entries)
+		entries = append(entries, Entry{Step: step})
 	}
-	e.Begun, e.Done = time.Now().UTC(), time.Time{}
-	e.Attempts++
-	return j.write()
+	entries[i].Begun, entries[i].Done = time.Now().UTC(), time.Time{}
+	entries[i].Attempts++
+	return j.write(entries)
 }
 
 // End records that a step is done. What it wrote must be on the disk by now.
 func (j *Journal) End(step string, took time.Duration) error {
-	e := j.entry(step)
-	if e == nil {
+	entries := slices.Clone(j.entries)
+	i := index(entries, step)
+	if i < 0 {
 		return fmt.Errorf("ending step %q: it was not begun", step)
 	}
-	e.Done, e.Seconds = time.Now().UTC(), took.Round(10*time.Millisecond).Seconds()
-	return j.write()
+	entries[i].Done, entries[i].Seconds = time.Now().UTC(), took.Round(10*time.Millisecond).Seconds()
+	return j.write(entries)
 }
 
 // Forget makes a step one that was never begun.
 func (j *Journal) Forget(step string) error {
-	for i := range j.entries {
-		if j.entries[i].Step == step {
-			j.entries = append(j.entries[:i], j.entries[i+1:]...)
-			return j.write()
-		}
+	i := index(j.entries, step)
+	if i < 0 {
+		return nil
 	}
-	return nil
+	return j.write(slices.Delete(slices.Clone(j.entries), i, i+1))
 }
 
-func (j *Journal) write() error {
-	data, err := json.MarshalIndent(document{Format: format, Steps: j.entries}, "", "  ")
-	if err != nil {
-		return err
+// write takes over entries once they are on the disk: what could not be
+// written has not happened.
+func (j *Journal) write(entries []Entry) error {
+	data, err := json.MarshalIndent(document{Format: format, Steps: entries}, "", "  ")
+	if err == nil {
+		err = durable.WriteFile(j.file, append(data, '\n'), 0o644)
 	}
-	return durable.WriteFile(j.file, append(data, '\n'), 0o644)
+	if err != nil {
+		return fmt.Errorf("writing the journal: %w", err)
+	}
+	j.entries = entries
+	return nil
 }
