@@ -17,7 +17,9 @@ import (
 // TestSecondDisk boots with another Slipway disk in front: of another image,
 // and of the same one. The machine must take its own.
 func TestSecondDisk(t *testing.T) {
-	other := otherImage(t)
+	other := variant(t, func(project string) error {
+		return os.WriteFile(filepath.Join(project, "overlays/base/etc/other"), []byte("other\n"), 0o644)
+	})
 	for name, extra := range map[string]string{"of another image": other, "of the same image": image(t)} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t).config(singleNode)
@@ -33,27 +35,24 @@ func TestSecondDisk(t *testing.T) {
 	}
 }
 
-// otherImage bakes the profile with one file more.
-func otherImage(t *testing.T) string {
+// variant bakes the image once more from a copy of the project with a change,
+// and returns its disk.
+func variant(t *testing.T, change func(project string) error) string {
+	t.Helper()
 	project, err := filepath.Abs("..")
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for _, d := range []string{"profiles", "images", "overlays"} {
+	for _, d := range []string{"profiles", "images", "overlays", "go.mod", "go.sum", "cmd", "pkg"} {
 		tool(t, "cp", "-a", filepath.Join(project, d), dir)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "overlays/base/etc/other"), []byte("other\n"), 0o644); err != nil {
+	if err := change(dir); err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []string{"go.mod", "go.sum", "cmd", "pkg"} {
-		if err := os.Symlink(filepath.Join(project, f), filepath.Join(dir, f)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	out := filepath.Join(dir, "out")
-	lock := filepath.Join(project, "out", "cp-"+runtime.GOARCH, "lock.json")
-	tool(t, "../bin/builder", "build", "--project", dir, "--profile", "cp-"+runtime.GOARCH, "--lock", lock, "--out", out)
+	name, out := "cp-"+runtime.GOARCH, filepath.Join(dir, "out")
+	lock := filepath.Join(project, "out", name, "lock.json")
+	tool(t, "../bin/builder", "build", "--project", dir, "--profile", name, "--lock", lock, "--out", out)
 	return filepath.Join(out, "disk.raw")
 }
 

@@ -1,7 +1,6 @@
 package qemutests
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -224,17 +223,15 @@ func (c *console) Write(p []byte) (int, error) {
 
 // wait waits for a text to be printed, and remembers where it was.
 func (c *console) wait(ctx context.Context, ended <-chan struct{}, text string) error {
-	_, err := c.match(ctx, ended, regexp.MustCompile(regexp.QuoteMeta(text)), "")
+	_, err := c.match(ctx, ended, regexp.MustCompile(regexp.QuoteMeta(text)))
 	return err
 }
 
-// match waits for a line that a pattern matches and returns it, or "" if the
-// text until, unless that is empty, came before.
-func (c *console) match(ctx context.Context, ended <-chan struct{}, pattern *regexp.Regexp, until string) (string, error) {
+// match waits for what a pattern matches, and returns it.
+func (c *console) match(ctx context.Context, ended <-chan struct{}, pattern *regexp.Regexp) (string, error) {
 	for {
 		c.mu.Lock()
 		found := pattern.FindIndex(c.all[c.from:])
-		over := until != "" && bytes.Contains(c.all[c.from:], []byte(until))
 		line := ""
 		if found != nil {
 			line = string(c.all[c.from+found[0] : c.from+found[1]])
@@ -242,7 +239,7 @@ func (c *console) match(ctx context.Context, ended <-chan struct{}, pattern *reg
 		}
 		changed := c.changed
 		c.mu.Unlock()
-		if found != nil || over {
+		if found != nil {
 			return line, nil
 		}
 		select {

@@ -23,10 +23,39 @@ import (
 // before a cut. SLIPWAY_CUTS sets the number of cuts, SLIPWAY_SEED the
 // moments and the losses.
 func TestPowerCuts(t *testing.T) {
-	s := newScene(t).config(singleNode)
-	if err := survive(s, number(t, "SLIPWAY_CUTS", 10)); err != nil {
+	cuts := 10
+	if testing.Short() {
+		cuts = 3
+	}
+	if err := survive(newScene(t).config(singleNode), number(t, "SLIPWAY_CUTS", cuts)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestPowerCutsAreNoticed does the same to a firstboot that never waits for
+// the disk. If that survived, the test above would prove nothing.
+func TestPowerCutsAreNoticed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: make qemu-test")
+	}
+	s := newScene(t)
+	s.image = variant(t, func(project string) error {
+		return os.WriteFile(filepath.Join(project, "pkg/durable/sync.go"), []byte(`package durable
+
+import "os"
+
+func syncFile(*os.File) error { return nil }
+
+func syncFS(*os.File) error { return nil }
+`), 0o644)
+	})
+	s.config(singleNode)
+	// Damage needs a cut at the right moment: it has to come in one of many.
+	err := survive(s, number(t, "SLIPWAY_CUTS", 25))
+	if err == nil {
+		t.Fatal("a firstboot that never syncs survived every cut")
+	}
+	t.Logf("as it should: %v", err)
 }
 
 // survive cuts the machine's power that often and returns what it did not survive.
@@ -54,15 +83,15 @@ func survive(s *scene, cuts int) error {
 		// The moments are places in the work, not times: machines differ in speed.
 		last := ""
 		for range random.IntN(4) {
-			line, err := m.nextStep()
+			event, err := m.nextEvent()
 			if err != nil {
 				return err
 			}
-			if last = line; line == "" {
+			if last = event; !stepLine.MatchString(event) {
 				break
 			}
 		}
-		pause := time.Duration(random.Int64N(int64(5 * time.Second)))
+		pause := time.Duration(random.Int64N(int64(8 * time.Second)))
 		select {
 		case <-m.ctx.Done():
 			return m.ctx.Err()
@@ -82,8 +111,22 @@ func survive(s *scene, cuts int) error {
 		s.t.Logf("cut %d, %s after %q: lost %d of %d sectors that were not flushed", cut+1, pause.Round(time.Millisecond), last, lost, held)
 	}
 	m := s.start()
+	for failures := 0; ; {
+		event, err := m.nextEvent()
+		if err != nil {
+			return fmt.Errorf("waiting for Ready after %d cuts: %w; the console ends with:\n%s", cuts, err, m.console.end())
+		}
+		if strings.HasPrefix(event, "NODE READY") {
+			break
+		}
+		if strings.HasPrefix(event, "FAILED") || strings.HasPrefix(event, "CANNOT START") {
+			if failures++; failures == 3 {
+				return fmt.Errorf("after %d cuts: %s", cuts, event)
+			}
+		}
+	}
 	if _, err := m.guest.WaitReady(m.ctx, m.log); err != nil {
-		return fmt.Errorf("waiting for Ready after %d cuts: %w; the console ends with:\n%s", cuts, err, m.console.end())
+		return fmt.Errorf("asking from outside after %d cuts: %w", cuts, err)
 	}
 	for {
 		var now status.Status
@@ -105,11 +148,14 @@ func survive(s *scene, cuts int) error {
 	}
 }
 
-var stepLine = regexp.MustCompile(`slipway: [ 0-9]+/[0-9]+ [^\r\n]+`)
+var (
+	stepLine  = regexp.MustCompile(`slipway: [ 0-9]+/[0-9]+ [^\r\n]+`)
+	eventLine = regexp.MustCompile(stepLine.String() + `|(NODE READY|FAILED|CANNOT START)[^\r\n]+`)
+)
 
-// nextStep waits for the node to begin a step, or to be Ready ("").
-func (m *machine) nextStep() (string, error) {
-	return m.console.match(m.ctx, m.vm.Done(), stepLine, "NODE READY")
+// nextEvent waits for the node to begin a step, to fail, or to be Ready.
+func (m *machine) nextEvent() (string, error) {
+	return m.console.match(m.ctx, m.vm.Done(), eventLine)
 }
 
 // authorityIn returns the cluster's authority that a console reported, and
