@@ -44,7 +44,7 @@ const (
 func (r *run) assemble(ctx context.Context, in *inputs) (*Result, error) {
 	c, err := r.compose(ctx, in)
 	if err != nil {
-		return nil, err
+		return nil, r.mend(ctx, err)
 	}
 	f, err := os.CreateTemp(r.Out, ".disk-*.raw")
 	if err != nil {
@@ -57,7 +57,7 @@ func (r *run) assemble(ctx context.Context, in *inputs) (*Result, error) {
 		err = fmt.Errorf("writing the disk: %w; free some space, or name another folder with --out", err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, r.mend(ctx, err)
 	}
 	final := filepath.Join(r.Out, diskName)
 	err = errors.Join(f.Chmod(0o644), f.Sync())
@@ -69,6 +69,24 @@ func (r *run) assemble(ctx context.Context, in *inputs) (*Result, error) {
 	}
 	result.Disk, result.Lock = final, filepath.Join(r.Out, lockName)
 	return result, nil
+}
+
+// mend drops what is damaged in the store if an error tells of damage: only the
+// store's blobs can have changed behind our back, and which of them a file was
+// part of nobody knows.
+func (r *run) mend(ctx context.Context, err error) error {
+	var damaged *tree.DamagedError
+	if !errors.As(err, &damaged) {
+		return err
+	}
+	dropped, scrubErr := r.Store.Scrub(ctx)
+	switch {
+	case scrubErr != nil:
+		return errors.Join(err, scrubErr)
+	case dropped == 0: // an overlay changed while it was read
+		return diag.IO(fmt.Errorf("%w; build again", err))
+	}
+	return diag.IO(fmt.Errorf("%w: the store was damaged, and what was (%d entries) is dropped; build again to fetch or compile it anew", err, dropped))
 }
 
 func (r *run) write(ctx context.Context, f *os.File, c *composed) (*Result, error) {
@@ -160,12 +178,7 @@ func (r *run) writeRoot(ctx context.Context, w io.WriterAt, c *composed, limit i
 		stage.Set(done)
 	}}
 	size, err := squashfs.Write(ctx, bounded{w, limit}, c.root, opts)
-	var damaged *squashfs.DamagedError
 	switch {
-	case errors.As(err, &damaged):
-		// Only the store's blobs can have changed behind our back.
-		r.Store.Verify(damaged.Digest)
-		return 0, diag.IO(fmt.Errorf("%w: the store was damaged there, and that entry is dropped; build again to fetch or compile it anew", err))
 	case errors.Is(err, errFull):
 		return 0, r.tooSmall("disk.root", limit+1)
 	case err != nil:

@@ -7,11 +7,13 @@ import (
 	"path"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/manifest"
 	"github.com/slipway-os/slipway/pkg/store"
 	"github.com/slipway-os/slipway/pkg/tree"
@@ -45,12 +47,15 @@ func Assemble(ctx context.Context, st *store.Store, d *Definitions, s Sources, r
 	var baked []Baked
 	for _, def := range d.Images {
 		b := Baked{Reference: repository + "/" + def.Name + ":" + def.Tag}
+		if _, err := name.NewTag(b.Reference, name.StrictValidation); err != nil {
+			return nil, diag.Inputf("image repository %q: %w (for example registry.example/slipway)", repository, err)
+		}
 		image := mutate.MediaType(mutate.ConfigMediaType(empty.Image, types.OCIConfigJSON), types.OCIManifestSchema1)
-		for _, name := range def.Layers {
-			l := layers[name]
+		for _, layer := range def.Layers {
+			l := layers[layer]
 			b.layers = append(b.layers, l)
 			var err error
-			image, err = mutate.Append(image, mutate.Addendum{Layer: l, History: v1.History{Created: created, CreatedBy: "layer " + name}, MediaType: types.OCIUncompressedLayer})
+			image, err = mutate.Append(image, mutate.Addendum{Layer: l, History: v1.History{Created: created, CreatedBy: "layer " + layer}, MediaType: types.OCIUncompressedLayer})
 			if err != nil {
 				return nil, fmt.Errorf("assembling image %q: %w", def.Name, err)
 			}
@@ -95,7 +100,7 @@ func Tree(images []Baked, epoch int64) (*tree.Tree, error) {
 		if err != nil {
 			return nil, err
 		}
-		name, err := img.Image.ConfigName()
+		configDigest, err := img.Image.ConfigName()
 		if err != nil {
 			return nil, err
 		}
@@ -106,7 +111,7 @@ func Tree(images []Baked, epoch int64) (*tree.Tree, error) {
 		if err := put("blobs/sha256/"+digest.Hex, raw); err != nil {
 			return nil, err
 		}
-		if err := put("blobs/sha256/"+name.Hex, config); err != nil {
+		if err := put("blobs/sha256/"+configDigest.Hex, config); err != nil {
 			return nil, err
 		}
 		for _, l := range img.layers {

@@ -6,14 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/google/go-containerregistry/pkg/name"
+
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/document"
+	"github.com/slipway-os/slipway/pkg/rootfs"
 )
 
 // Set is a file of images/sets: which images a profile bakes in.
@@ -76,21 +82,28 @@ func Load(dir, set string) (*Definitions, error) {
 	}
 	d := &Definitions{}
 	var problems []error
+	layers := map[string]bool{} // that were read, the wrong ones too
 	for i, name := range s.Images {
+		at := fmt.Sprintf("images[%d]", i)
+		if slices.Index(s.Images, name) < i {
+			problems = append(problems, setDoc.Errorf(at, "", "image %q is named twice", name))
+			continue
+		}
 		img := Image{Name: name}
-		img.document, err = read(dir, "", name, "image", setDoc.Position(fmt.Sprintf("images[%d]", i)), &img)
+		img.document, err = read(dir, "", name, "image", setDoc.Position(at), &img)
+		if err == nil {
+			err = img.check()
+		}
 		if err != nil {
 			problems = append(problems, err)
 			continue
 		}
-		if len(img.Layers) == 0 {
-			problems = append(problems, img.document.Errorf("", "name files of images/layers", "image %q has no layers", name))
-		}
 		d.Images = append(d.Images, img)
 		for j, layer := range img.Layers {
-			if slices.ContainsFunc(d.Layers, func(l Layer) bool { return l.Name == layer }) {
+			if layers[layer] {
 				continue
 			}
+			layers[layer] = true
 			l := Layer{Name: layer}
 			l.document, err = read(dir, "layers", layer, "layer", img.document.Position(fmt.Sprintf("layers[%d]", j)), &l)
 			if err == nil {
@@ -127,7 +140,7 @@ func read(dir, sub, name, kind string, from diag.Position, into any) (*document.
 		return nil, diag.At(from, hint, "unknown %s %q", kind, name)
 	}
 	if err != nil {
-		return nil, diag.Input(fmt.Errorf("reading %s %q: %w", kind, name, err))
+		return nil, diag.IO(fmt.Errorf("reading %s %q: %w", kind, name, err))
 	}
 	doc, err := document.Parse(file, data)
 	if err != nil {
@@ -139,20 +152,95 @@ func read(dir, sub, name, kind string, from diag.Position, into any) (*document.
 // capabilities that a program may be given, by their bits (capability.h).
 func capabilities() map[string]uint { return map[string]uint{"net_bind_service": 10} }
 
+var (
+	userPattern        = regexp.MustCompile(`^[0-9]+(:[0-9]+)?$`)
+	environmentPattern = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+)
+
+func (img *Image) check() error {
+	var problems []error
+	problem := func(at, hint, format string, args ...any) {
+		problems = append(problems, img.document.Errorf(at, hint, format, args...))
+	}
+	if len(img.Layers) == 0 {
+		problem("layers", "name files of images/layers", "image %q has no layers", img.Name)
+	}
+	for i, name := range img.Layers {
+		if slices.Index(img.Layers, name) < i {
+			problem(fmt.Sprintf("layers[%d]", i), "", "layer %q is named twice", name)
+		}
+	}
+	if len(img.Entrypoint) == 0 {
+		problem("entrypoint", "give the program's path", "image %q has no entrypoint", img.Name)
+	}
+	// A name would be looked up in whichever layer comes last.
+	if img.User != "" && !userPattern.MatchString(img.User) {
+		problem("user", `for example "65532:65532"`, "user %q is not uid:gid", img.User)
+	}
+	if dir := img.WorkingDirectory; dir != "" && !path.IsAbs(dir) {
+		problem("workingDirectory", "start it with a slash", "working directory %q is not absolute", dir)
+	}
+	for i, v := range img.Environment {
+		if !environmentPattern.MatchString(v) {
+			problem(fmt.Sprintf("environment[%d]", i), "for example HOME=/root", "%q is not NAME=value", v)
+		}
+	}
+	return errors.Join(problems...)
+}
+
 func (l *Layer) check() error {
+	var problems []error
+	problem := func(at, hint, format string, args ...any) {
+		problems = append(problems, l.document.Errorf(at, hint, format, args...))
+	}
+	place := func(at, p string) {
+		if !fs.ValidPath(p) || p == "." {
+			problem(at, "relative to the root: usr/bin/x", "bad path %q", p)
+		}
+	}
+	for i, g := range l.Prune {
+		if _, err := rootfs.Glob(g); err != nil {
+			problem(fmt.Sprintf("prune[%d]", i), "", "bad glob %q", g)
+		}
+	}
 	for i, p := range l.Programs {
+		at := fmt.Sprintf("programs[%d]", i)
+		if p.Component == "" || p.Program == "" || len(p.Paths) == 0 {
+			problem(at, "", "a program needs component, program and paths")
+		}
+		for j, to := range p.Paths {
+			place(fmt.Sprintf("%s.paths[%d]", at, j), to)
+		}
 		for j, c := range p.Capabilities {
 			if _, ok := capabilities()[c]; !ok {
-				return l.document.Errorf(fmt.Sprintf("programs[%d].capabilities[%d]", i, j), "known: net_bind_service", "unknown capability %q", c)
+				problem(fmt.Sprintf("%s.capabilities[%d]", at, j), "known: net_bind_service", "unknown capability %q", c)
 			}
 		}
 	}
-	for p, mode := range l.Directories {
-		if m, err := strconv.ParseUint(mode, 8, 32); err != nil || m > 0o7777 {
-			return l.document.Errorf("directories."+p, `for example "0755"`, "%q is not a mode in octal", mode)
+	for _, p := range slices.Sorted(maps.Keys(l.Files)) {
+		place("files."+p, p)
+	}
+	for _, p := range slices.Sorted(maps.Keys(l.Links)) {
+		place("links."+p, p)
+		if l.Links[p] == "" {
+			problem("links."+p, "", "link %q leads nowhere", p)
 		}
 	}
-	return nil
+	for _, p := range slices.Sorted(maps.Keys(l.Directories)) {
+		place("directories."+p, p)
+		if _, err := parseMode(l.Directories[p]); err != nil {
+			problem("directories."+p, `for example "0755"`, "%v", err)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func parseMode(s string) (uint32, error) {
+	m, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || m > 0o7777 {
+		return 0, fmt.Errorf("%q is not a mode in octal", s)
+	}
+	return uint32(m), nil
 }
 
 // Complete checks that the set has every image of a list that kubeadm wants
@@ -169,8 +257,12 @@ func (d *Definitions) Complete(wanted []string, versions map[string]string) erro
 			problems = append(problems, diag.Inputf("the image set has no %q, which kubeadm wants as %s; add images/%s.yaml and name it in the set", name, ref, name))
 			continue
 		}
-		if d.Images[i].Tag == "" {
-			d.Images[i].Tag = tag
+		img := &d.Images[i]
+		if img.Tag == "" {
+			img.Tag = tag
+		}
+		if img.Tag != tag {
+			problems = append(problems, img.document.Errorf("tag", "leave it out", "image %q has the tag %s, but kubeadm wants %s", name, img.Tag, tag))
 		}
 	}
 	for _, img := range d.Images {
@@ -178,16 +270,25 @@ func (d *Definitions) Complete(wanted []string, versions map[string]string) erro
 			problems = append(problems, img.document.Errorf("", "kubeadm does not name one", "image %q has no tag", img.Name))
 			continue
 		}
-		version, known := versions[img.Component]
-		base, _, _ := strings.Cut(strings.TrimPrefix(img.Tag, "v"), "-")
+		if _, err := name.NewTag("localhost/"+img.Name+":"+img.Tag, name.StrictValidation); err != nil {
+			problems = append(problems, img.document.Errorf("tag", "", "%q is not a name and tag of an image", img.Name+":"+img.Tag))
+		}
 		if img.Component == "" {
 			continue
 		}
+		version, known := versions[img.Component]
 		if !known {
 			problems = append(problems, img.document.Errorf("component", "add it to the profile's components", "image %q is of component %q, which the profile does not have", img.Name, img.Component))
-		} else if base != strings.TrimPrefix(version, "v") {
+		} else if !isOf(img.Tag, version) {
 			problems = append(problems, img.document.Errorf("component", "pin that version in profiles/components/"+img.Component, "image %q must be %s, but component %q is %s", img.Name, img.Tag, img.Component, version))
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// isOf reports whether a tag is that of a version, or of a build of it:
+// "3.7.0-0" is of v3.7.0.
+func isOf(tag, version string) bool {
+	tag, version = strings.TrimPrefix(tag, "v"), strings.ReplaceAll(strings.TrimPrefix(version, "v"), "+", "_")
+	return tag == version || strings.HasPrefix(tag, version+"-")
 }

@@ -8,9 +8,11 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"path"
+	"runtime"
 	"slices"
-	"strconv"
+	"strings"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -40,22 +42,30 @@ func (l *Layer) Tree(s Sources) (*tree.Tree, error) {
 	// What packages brought may be later than the epoch; programs are not,
 	// and must stay the nodes they are.
 	b.ClampTimes(s.Epoch)
-	for p, mode := range l.Directories {
-		m, err := strconv.ParseUint(mode, 8, 32)
+	// One path may lead through what another one makes: their order counts.
+	put := func(field, p string, n *tree.Node) error {
+		n.ModTime = s.Epoch
+		if err := b.Put(p, n); err != nil {
+			return l.document.Errorf(field+"."+p, "", "%v", err)
+		}
+		return nil
+	}
+	for _, p := range slices.Sorted(maps.Keys(l.Directories)) {
+		mode, err := parseMode(l.Directories[p])
 		if err != nil {
-			return nil, err
+			return nil, l.document.Errorf("directories."+p, "", "%v", err)
 		}
-		if err := b.Put(p, &tree.Node{Type: tree.Dir, Mode: uint32(m), ModTime: s.Epoch}); err != nil {
-			return nil, err
-		}
-	}
-	for p, content := range l.Files {
-		if err := b.Put(p, &tree.Node{Type: tree.File, Mode: 0o644, ModTime: s.Epoch, Content: tree.String(content)}); err != nil {
+		if err := put("directories", p, &tree.Node{Type: tree.Dir, Mode: mode}); err != nil {
 			return nil, err
 		}
 	}
-	for p, target := range l.Links {
-		if err := b.Put(p, &tree.Node{Type: tree.Symlink, Mode: 0o777, ModTime: s.Epoch, Target: target}); err != nil {
+	for _, p := range slices.Sorted(maps.Keys(l.Files)) {
+		if err := put("files", p, &tree.Node{Type: tree.File, Mode: 0o644, Content: tree.String(l.Files[p])}); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(l.Links)) {
+		if err := put("links", p, &tree.Node{Type: tree.Symlink, Mode: 0o777, Target: l.Links[p]}); err != nil {
 			return nil, err
 		}
 	}
@@ -67,9 +77,9 @@ func (l *Layer) Tree(s Sources) (*tree.Tree, error) {
 		if len(p.Capabilities) > 0 {
 			n = withCapabilities(n, p.Capabilities)
 		}
-		for _, at := range p.Paths {
+		for j, at := range p.Paths {
 			if err := b.Put(at, n); err != nil {
-				return nil, err
+				return nil, l.document.Errorf(fmt.Sprintf("programs[%d].paths[%d]", i, j), "", "%v", err)
 			}
 		}
 	}
@@ -119,7 +129,8 @@ func newLayer(ctx context.Context, st *store.Store, t *tree.Tree) (*layer, error
 		Digest string
 		Size   int64
 	}
-	key := fingerprint(t)
+	// Another version of Go may write the same archive otherwise.
+	key := store.Key(runtime.Version(), fingerprint(t))
 	if st.Load(kind, key, &known) != nil {
 		h := sha256.New()
 		counted := &counter{w: h}
@@ -181,6 +192,9 @@ func writeTar(ctx context.Context, w io.Writer, t *tree.Tree) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if strings.HasPrefix(path.Base(p), ".wh.") {
+			return fmt.Errorf("archiving %q: in a layer this name would take a file away", p)
+		}
 		h := &tar.Header{Name: p, Mode: int64(n.Mode), Uid: int(n.UID), Gid: int(n.GID), ModTime: time.Unix(n.ModTime, 0), Format: tar.FormatPAX}
 		for _, x := range n.Xattrs {
 			if h.PAXRecords == nil {
@@ -201,7 +215,7 @@ func writeTar(ctx context.Context, w io.Writer, t *tree.Tree) error {
 				first[n] = p
 			}
 		default:
-			return fmt.Errorf("archiving %q: a layer holds no device", path.Clean(p))
+			return fmt.Errorf("archiving %q: a layer holds no device", p)
 		}
 		if err := out.WriteHeader(h); err != nil {
 			return fmt.Errorf("archiving %q: %w", p, err)
@@ -209,13 +223,10 @@ func writeTar(ctx context.Context, w io.Writer, t *tree.Tree) error {
 		if h.Size == 0 {
 			return nil
 		}
-		r, err := n.Content.Open()
-		if err != nil {
+		if err := tree.Copy(out, n.Content); err != nil {
 			return fmt.Errorf("archiving %q: %w", p, err)
 		}
-		defer r.Close()
-		_, err = io.Copy(out, io.NewSectionReader(r, 0, n.Size()))
-		return err
+		return nil
 	})
 	if err != nil {
 		return err

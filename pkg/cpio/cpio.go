@@ -58,14 +58,8 @@ func entry(out *cpio.Writer, p string, n *tree.Node, inode int64) error {
 		_, err := io.WriteString(out, n.Target)
 		return err
 	}
-	if n.Type != tree.File || n.Content == nil {
+	if n.Type != tree.File {
 		return nil
 	}
-	r, err := n.Content.Open()
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	_, err = io.Copy(out, io.NewSectionReader(r, 0, n.Size()))
-	return err
+	return tree.Copy(out, n.Content)
 }

@@ -1,7 +1,6 @@
 package kmod
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -29,15 +28,11 @@ type moduleContent struct {
 // plain writes what the module is decompressed to w. More than maxModule bytes
 // are an error.
 func (c moduleContent) plain(ctx context.Context, w io.Writer) error {
-	if c.node.Content == nil {
-		return io.ErrUnexpectedEOF
-	}
-	file, err := c.node.Content.Open()
+	data, err := tree.ReadAll(c.node.Content, maxModule)
 	if err != nil {
 		return err
 	}
-	defer file.Close()
-	var r io.Reader = bufio.NewReaderSize(io.NewSectionReader(file, 0, c.node.Size()), 1<<16)
+	var r io.Reader = bytes.NewReader(data)
 	switch c.suffix {
 	case ".ko.xz":
 		z, err := xz.NewReader(r, maxDict)

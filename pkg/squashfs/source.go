@@ -13,16 +13,6 @@ import (
 	"github.com/slipway-os/slipway/pkg/tree"
 )
 
-// DamagedError says that a file's content is not what its digest promised.
-type DamagedError struct {
-	Path   string // in the tree
-	Digest tree.Digest
-}
-
-func (e *DamagedError) Error() string {
-	return fmt.Sprintf("content of %q is damaged: it has not the sha256 %s", e.Path, e.Digest)
-}
-
 // read sends the blocks of all units to the writer, those that are not cached
 // by way of the compressors.
 func (l *pipeline) read(ctx context.Context) error {
@@ -125,7 +115,7 @@ func (s *source) fill(p []byte) error {
 }
 
 func (s *source) damaged() error {
-	return diag.IO(&DamagedError{Path: s.file.path, Digest: s.file.digest})
+	return diag.IO(&tree.DamagedError{Path: s.file.path, Digest: s.file.digest})
 }
 
 // readCached sends the blocks of a unit as the cache has them.

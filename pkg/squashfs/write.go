@@ -69,7 +69,7 @@ func (o Options) withDefaults() (Options, error) {
 // returns the size, a multiple of 4096.
 //
 // Content is checked against its digest as it is read; what differs is a
-// *DamagedError. Blocks that the cache had are not read from the content.
+// *tree.DamagedError. Blocks that the cache had are not read from the content.
 func Write(ctx context.Context, w io.WriterAt, t *tree.Tree, opts Options) (int64, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {

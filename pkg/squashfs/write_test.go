@@ -150,7 +150,7 @@ func TestDamagedContentIsNamed(t *testing.T) {
 				if err == nil || !strings.Contains(err.Error(), `"usr/bin/x"`) || diag.ExitCode(err) != diag.ExitIO {
 					t.Fatalf("error is %v", err)
 				}
-				var damaged *squashfs.DamagedError
+				var damaged *tree.DamagedError
 				if errors.As(err, &damaged) != (damage != "missing") {
 					t.Fatalf("error is %T: %v", err, err)
 				}

@@ -3,7 +3,6 @@ package tree
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -88,7 +87,44 @@ func HashFile(file string) (Content, error) {
 	return Section(file, 0, n, Digest(h.Sum(nil))), nil
 }
 
-// ReadAll returns a content's bytes; more than limit is an error.
+// DamagedError says that a content is not what its digest promised.
+type DamagedError struct {
+	Path   string // in the tree; empty if it is not known
+	Digest Digest
+}
+
+func (e *DamagedError) Error() string {
+	if e.Path == "" {
+		return fmt.Sprintf("damaged content: it has not the sha256 %s", e.Digest)
+	}
+	return fmt.Sprintf("content of %q is damaged: it has not the sha256 %s", e.Path, e.Digest)
+}
+
+// Copy writes a whole content to w, and compares what it reads with the size
+// and digest that were promised. The error of one that differs, *DamagedError,
+// may come when all is written.
+func Copy(w io.Writer, c Content) error {
+	if c == nil {
+		return nil
+	}
+	r, err := c.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	h := sha256.New()
+	n, err := io.Copy(io.MultiWriter(w, h), io.NewSectionReader(r, 0, c.Size()))
+	if err != nil {
+		return err
+	}
+	if n != c.Size() || Digest(h.Sum(nil)) != c.Digest() {
+		return &DamagedError{Digest: c.Digest()}
+	}
+	return nil
+}
+
+// ReadAll returns a content's bytes, compared as by Copy; more than limit is
+// an error.
 func ReadAll(c Content, limit int64) ([]byte, error) {
 	if c == nil {
 		return nil, nil
@@ -96,14 +132,10 @@ func ReadAll(c Content, limit int64) ([]byte, error) {
 	if c.Size() > limit {
 		return nil, fmt.Errorf("reading %d bytes: more than the limit of %d", c.Size(), limit)
 	}
-	r, err := c.Open()
-	if err != nil {
+	var b bytes.Buffer
+	b.Grow(int(c.Size()))
+	if err := Copy(&b, c); err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	data := make([]byte, c.Size())
-	if _, err := r.ReadAt(data, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return data, nil
+	return b.Bytes(), nil
 }
