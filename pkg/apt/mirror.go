@@ -1,3 +1,5 @@
+// Package apt finds a Debian mirror: the one that was given, or else the one
+// that the building machine's own apt uses.
 package apt
 
 import (
@@ -143,8 +145,10 @@ func ownMirrors(dir string) (own, error) {
 		switch {
 		case slices.Contains(ubuntuSuites, name):
 			others = append(others, "Ubuntu "+name)
-		case !slices.Contains(debianSuites, name) || !slices.Contains(s.components, "main"):
+		case !slices.Contains(debianSuites, name):
 			others = append(others, s.suite)
+		case !slices.Contains(s.components, "main"):
+			others = append(others, fmt.Sprintf("%s by %q without main", s.suite, plain(s.uri)))
 		case !usable(s.uri):
 			others = append(others, fmt.Sprintf("%s by %q, which is neither http, https nor file", s.suite, plain(s.uri)))
 		case pocket == "security":

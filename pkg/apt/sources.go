@@ -1,13 +1,13 @@
-// Package apt finds a Debian mirror: the one that was given, or else the one
-// that the building machine's own apt uses.
 package apt
 
 import (
 	"bufio"
 	"bytes"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -19,7 +19,7 @@ type source struct {
 	components []string
 }
 
-// maxSources bounds what is read of a configuration.
+// Bounds on what is read of a configuration.
 const (
 	maxSources    = 10_000
 	maxSourceFile = 1 << 20
@@ -92,73 +92,99 @@ func mirrorFile(uri string) string {
 // format"): deb [options] uri suite component...
 func parseList(data []byte) []source {
 	var found []source
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, maxSourceFile)
-	for lines.Scan() {
-		line, _, _ := strings.Cut(lines.Text(), "#")
-		kind, rest, ok := strings.Cut(strings.Join(strings.Fields(line), " "), " ")
-		if !ok || kind != "deb" {
+	for line := range lines(data) {
+		w := words(line)
+		if len(w) == 0 || w[0] != "deb" {
 			continue
 		}
-		if strings.HasPrefix(rest, "[") {
-			_, rest, ok = strings.Cut(rest, "]")
-			if !ok {
-				continue
-			}
+		w = w[1:]
+		if len(w) > 0 && w[0][0] == '[' {
+			w = w[1:]
 		}
-		if fields := strings.Fields(rest); len(fields) >= 2 && len(found) < maxSources {
-			found = append(found, source{uri: fields[0], suite: fields[1], components: fields[2:]})
+		if len(w) >= 2 && len(found) < maxSources {
+			found = append(found, source{uri: w[0], suite: w[1], components: w[2:]})
 		}
 	}
 	return found
+}
+
+// words splits a line as apt does: what stands in brackets or quotes is not
+// split, and a number sign elsewhere starts a comment.
+func words(line string) []string {
+	var all []string
+	start, closing := -1, byte(0) // of the word; what ends brackets or quotes
+	i := 0
+	for ; i < len(line) && (closing != 0 || line[i] != '#'); i++ {
+		c := line[i]
+		blank := closing == 0 && (c == ' ' || c == '\t')
+		switch {
+		case blank && start >= 0:
+			all, start = append(all, line[start:i]), -1
+		case !blank && start < 0:
+			start = i
+		}
+		switch {
+		case c == closing:
+			closing = 0
+		case closing != 0:
+		case c == '[':
+			closing = ']'
+		case c == '"':
+			closing = '"'
+		}
+	}
+	if closing != 0 {
+		return nil // apt takes it for an error
+	}
+	if start >= 0 {
+		all = append(all, line[start:i])
+	}
+	return all
+}
+
+// lines yields the lines without what ends them.
+func lines(data []byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		s := bufio.NewScanner(bytes.NewReader(data))
+		s.Buffer(nil, maxSourceFile)
+		for s.Scan() && yield(strings.TrimRight(s.Text(), " \t\r")) {
+		}
+	}
 }
 
 // parseDeb822 reads the stanza format (sources.list(5), "deb822-style format").
 func parseDeb822(data []byte) []source {
 	var found []source
-	fields := map[string]string{}
+	fields := map[string][]string{} // words by name, in lower case
 	last := ""
 	flush := func() {
-		enabled := strings.ToLower(fields["enabled"])
-		off := enabled == "no" || enabled == "false" || enabled == "0" || enabled == "off" || enabled == "without" || enabled == "disable"
-		if !off && contains(fields["types"], "deb") {
-			for _, uri := range strings.Fields(fields["uris"]) {
-				for _, suite := range strings.Fields(fields["suites"]) {
+		off := slices.ContainsFunc(fields["enabled"], func(w string) bool {
+			return slices.Contains([]string{"no", "false", "0", "off", "without", "disable"}, strings.ToLower(w))
+		})
+		if !off && slices.Contains(fields["types"], "deb") {
+			for _, uri := range fields["uris"] {
+				for _, suite := range fields["suites"] {
 					if len(found) < maxSources {
-						found = append(found, source{uri: uri, suite: suite, components: strings.Fields(fields["components"])})
+						found = append(found, source{uri: uri, suite: suite, components: fields["components"]})
 					}
 				}
 			}
 		}
-		fields, last = map[string]string{}, ""
+		fields, last = map[string][]string{}, ""
 	}
-	lines := bufio.NewScanner(bytes.NewReader(data))
-	lines.Buffer(nil, maxSourceFile)
-	for lines.Scan() {
-		line := strings.TrimRight(lines.Text(), " \t\r")
+	for line := range lines(data) {
 		switch {
 		case line == "":
 			flush()
 		case line[0] == '#':
 		case line[0] == ' ' || line[0] == '\t':
-			if last != "" {
-				fields[last] += " " + strings.TrimSpace(line)
-			}
+			fields[last] = append(fields[last], strings.Fields(line)...)
 		default:
 			name, value, _ := strings.Cut(line, ":")
 			last = strings.ToLower(name)
-			fields[last] = strings.TrimSpace(value)
+			fields[last] = strings.Fields(value)
 		}
 	}
 	flush()
 	return found
-}
-
-func contains(list, word string) bool {
-	for _, w := range strings.Fields(list) {
-		if w == word {
-			return true
-		}
-	}
-	return false
 }
