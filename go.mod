@@ -4,7 +4,6 @@ go 1.26.0
 
 require (
 	github.com/ProtonMail/go-crypto v1.5.2
-	github.com/cavaliergopher/cpio v1.0.1
 	github.com/clarketm/json v1.17.1
 	github.com/coreos/butane v0.27.0
 	github.com/coreos/ignition/v2 v2.26.0
