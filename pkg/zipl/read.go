@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/slipway-os/slipway/pkg/extent"
 )
 
 // ErrNone says that a disk has no boot record.
@@ -157,49 +159,16 @@ func (d device) component(entry []byte) (*io.SectionReader, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := segments{disk: d}
+	var extents []extent.Extent
 	for at := 0; at < BlockSize; at += pointerSize {
 		r, err := d.run(table[at : at+pointerSize])
 		if err != nil {
 			return nil, err
 		}
 		if r.size == 0 {
-			return io.NewSectionReader(&s, 0, s.size), nil
+			return extent.Reader(d, extents), nil
 		}
-		s.runs = append(s.runs, r)
-		s.size += r.size
+		extents = extent.Append(extents, extent.Extent{Offset: r.at(), Size: r.size})
 	}
 	return nil, errors.New("its segment table has no end")
-}
-
-// segments reads runs of blocks as one.
-type segments struct {
-	disk io.ReaderAt
-	runs []run
-	size int64
-}
-
-// ReadAt implements io.ReaderAt.
-func (s *segments) ReadAt(p []byte, off int64) (int, error) {
-	n := 0
-	for _, r := range s.runs {
-		if n == len(p) {
-			break
-		}
-		if off >= r.size {
-			off -= r.size
-			continue
-		}
-		part := p[n:min(int64(len(p)), int64(n)+r.size-off)]
-		k, err := s.disk.ReadAt(part, r.at()+off)
-		n += k
-		if k < len(part) {
-			return n, err
-		}
-		off = 0
-	}
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
 }
