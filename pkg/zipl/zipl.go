@@ -119,23 +119,14 @@ func Write(ctx context.Context, disk io.WriterAt, offset, size int64, p Program)
 			return err
 		}
 	}
-	kernel, err := p.Kernel.Open()
-	if err != nil {
-		return err
-	}
-	defer kernel.Close()
 	if _, err := disk.WriteAt(head[kernelEntry:], a.kernel.at()); err != nil {
 		return err
 	}
-	if err := copyTo(ctx, disk, a.kernel.at()+int64(len(head))-kernelEntry, kernel, int64(len(head)), p.Kernel.Size()); err != nil {
+	end := a.kernel.at() + int64(len(head)) - kernelEntry
+	if err := tree.Copy(&tail{ctx, io.NewOffsetWriter(disk, end), len(head)}, p.Kernel); err != nil {
 		return fmt.Errorf("writing the kernel: %w", err)
 	}
-	initrd, err := p.Initrd.Open()
-	if err != nil {
-		return err
-	}
-	defer initrd.Close()
-	if err := copyTo(ctx, disk, a.initrd.at(), initrd, 0, p.Initrd.Size()); err != nil {
+	if err := tree.Copy(&tail{ctx, io.NewOffsetWriter(disk, a.initrd.at()), 0}, p.Initrd); err != nil {
 		return fmt.Errorf("writing the initrd: %w", err)
 	}
 	// The record last: until then there is nothing to boot.
@@ -268,21 +259,20 @@ func pointer(block, count int64) []byte {
 	return append(b, 0, 0, 0, 0)
 }
 
-// copyTo copies bytes from a reader, from one offset to another, to a disk.
-func copyTo(ctx context.Context, w io.WriterAt, at int64, r io.ReaderAt, from, to int64) error {
-	buf := make([]byte, 1<<20)
-	for from < to {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		n, err := r.ReadAt(buf[:min(int64(len(buf)), to-from)], from)
-		if n == 0 {
-			return err
-		}
-		if _, err := w.WriteAt(buf[:n], at); err != nil {
-			return err
-		}
-		from, at = from+int64(n), at+int64(n)
+// tail writes what comes after a number of bytes, until the context ends.
+type tail struct {
+	ctx  context.Context
+	w    io.Writer
+	skip int
+}
+
+// Write implements io.Writer.
+func (t *tail) Write(p []byte) (int, error) {
+	if err := t.ctx.Err(); err != nil {
+		return 0, err
 	}
-	return nil
+	skipped := min(t.skip, len(p))
+	t.skip -= skipped
+	n, err := t.w.Write(p[skipped:])
+	return skipped + n, err
 }
