@@ -79,10 +79,11 @@ func (r *Runner) Run(ctx context.Context, s Source) error {
 // fetch brings up the network for a config that lies elsewhere.
 func (r *Runner) fetch(ctx context.Context, s Source) error {
 	r.Say("the config lies on the network: bringing it up")
-	if err := r.run(ctx, nil, "/usr/bin/udevadm", "trigger", "--type=devices", "--action=add", "--subsystem-match=net"); err != nil {
+	// All devices: a network card's driver is loaded for the device that it sits on.
+	if err := r.run(ctx, nil, "/usr/bin/udevadm", "trigger", "--type=devices", "--action=add"); err != nil {
 		return err
 	}
-	if err := r.run(ctx, nil, "/usr/bin/udevadm", "settle", "--timeout=30"); err != nil {
+	if err := r.run(ctx, nil, "/usr/bin/udevadm", "settle", "--timeout=60"); err != nil {
 		return err
 	}
 	uid, gid, err := owner("/etc/passwd", "systemd-network")
