@@ -25,8 +25,9 @@ import (
 type Pinned struct {
 	NodeName       string `json:"nodeName"`
 	NodeIP         string `json:"nodeIP"`
-	Token          string `json:"token"`          // bootstrap token
-	CertificateKey string `json:"certificateKey"` // hex, AES-256
+	SecondIP       string `json:"secondIP,omitempty"` // of the other family, on a node of both
+	Token          string `json:"token"`              // bootstrap token
+	CertificateKey string `json:"certificateKey"`     // hex, AES-256
 }
 
 // NewPinned makes the random ones.
@@ -63,7 +64,11 @@ func Config(r *role.Role, image manifest.Image, p Pinned) ([]byte, error) {
 		"controlPlaneComponentHealthCheck": "20m0s", "kubeletHealthCheck": "10m0s", "kubernetesAPICall": "5m0s",
 		"etcdAPICall": "10m0s", "tlsBootstrap": "20m0s", "discovery": "20m0s",
 	}
-	extra := []any{object{"name": "node-ip", "value": p.NodeIP}}
+	addresses := p.NodeIP
+	if p.SecondIP != "" {
+		addresses += "," + p.SecondIP
+	}
+	extra := []any{object{"name": "node-ip", "value": addresses}}
 	if len(r.Node.Labels) > 0 {
 		var labels []string
 		for _, k := range slices.Sorted(maps.Keys(r.Node.Labels)) {

@@ -1,12 +1,12 @@
 package kubeadm
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 )
 
 // program is kubeadm on the node.
@@ -16,7 +16,7 @@ const program = "/usr/bin/kubeadm"
 type Error struct {
 	Phase string
 	Err   error
-	Said  []string // the last lines that kubeadm printed
+	Said  []string // the last lines that kubeadm printed, without secrets
 }
 
 func (e *Error) Error() string {
@@ -32,31 +32,48 @@ func (e *Error) Unwrap() error { return e.Err }
 // Phase runs a phase of `kubeadm init` ("certs all") with a configuration file.
 func Phase(ctx context.Context, phase, config string, args ...string) error {
 	words := append([]string{"init", "phase"}, strings.Fields(phase)...)
-	words = append(append(words, "--config", config), args...)
+	return run(ctx, program, phase, config, append(append(words, "--config", config), args...))
+}
+
+func run(ctx context.Context, program, phase, config string, words []string) error {
 	cmd := exec.CommandContext(ctx, program, words...)
 	cmd.Env = append(os.Environ(), "PATH=/usr/sbin:/usr/bin")
-	var out bytes.Buffer
+	cmd.WaitDelay = 10 * time.Second // what it started may hold its output open
+	var out tail
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return &Error{Phase: phase, Err: err, Said: last(out.String(), 8)}
+		// A configuration that cannot be read has no secrets to print.
+		data, _ := os.ReadFile(config)
+		return &Error{Phase: phase, Err: err, Said: last(secretsOf(data).remove(string(out)), 8)}
 	}
 	return nil
 }
 
+// tail keeps the end of what is written to it.
+type tail []byte
+
+func (t *tail) Write(p []byte) (int, error) {
+	const kept = 64 << 10
+	*t = append(*t, p...)
+	if len(*t) > 2*kept {
+		*t = append([]byte(nil), (*t)[len(*t)-kept:]...)
+	}
+	return len(p), nil
+}
+
 // last returns the last lines that say something.
 func last(text string, n int) []string {
+	const longest = 500
 	var lines []string
 	for _, l := range strings.Split(text, "\n") {
 		if l = strings.TrimSpace(l); l == "" || strings.HasPrefix(l, "To see the stack trace") {
 			continue
 		}
-		// Tokens and keys are nowhere else, but what is not printed cannot
-		// leak.
-		if strings.Contains(l, "token") && strings.Contains(l, "--token") {
-			continue
+		if len(l) > longest {
+			l = strings.ToValidUTF8(l[:longest], "") + "…"
 		}
 		lines = append(lines, l)
 	}
