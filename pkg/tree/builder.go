@@ -32,13 +32,16 @@ func (b *Builder) dir() *Node { return &Node{Type: Dir, Mode: 0o755, ModTime: b.
 // non-directory put over a directory that is not empty is an error.
 func (b *Builder) Put(p string, n *Node) error {
 	p = clean(p)
+	if p == "." && n.Type != Dir {
+		return fmt.Errorf("placing %q: the root must be a directory", p)
+	}
 	p, err := b.place(p)
 	if err != nil {
 		return fmt.Errorf("placing %q: %w", p, err)
 	}
 	old := b.nodes[p]
 	if old != nil && old.Type == Symlink && n.Type == Dir {
-		if q, ok := resolve(b.nodes, p, true); ok && b.nodes[q].Type == Dir {
+		if q, ok := resolve(b.nodes, p, true, nil); ok && b.nodes[q].Type == Dir {
 			return nil
 		}
 	}
@@ -67,33 +70,19 @@ func (b *Builder) place(p string) (string, error) {
 	if p == "." {
 		return p, nil
 	}
-	dir := path.Dir(p)
-	q, ok := resolve(b.nodes, dir, true)
-	if !ok {
-		made, err := b.place(dir)
-		if err != nil {
-			return p, err
-		}
-		if q, ok = resolve(b.nodes, made, true); !ok {
-			if q == "" {
-				return p, fmt.Errorf("%q is a circle of symlinks", made)
-			}
-			if n := b.nodes[made]; n != nil {
-				// A dangling symlink to a directory: make what it names.
-				if q, err = b.place(q); err != nil {
-					return p, err
-				}
-				b.nodes[q] = b.dir()
-			} else {
-				b.nodes[made] = b.dir()
-				q = made
-			}
-		}
+	dir, ok := resolve(b.nodes, path.Dir(p), true, func(missing string) *Node {
+		b.nodes[missing] = b.dir()
+		return b.nodes[missing]
+	})
+	switch {
+	case dir == "":
+		return p, fmt.Errorf("%q is a circle of symlinks", path.Dir(p))
+	case !ok:
+		return p, fmt.Errorf("%q is not below a directory", dir)
+	case b.nodes[dir].Type != Dir:
+		return p, fmt.Errorf("%q is not a directory", dir)
 	}
-	if b.nodes[q].Type != Dir {
-		return p, fmt.Errorf("%q is not a directory", q)
-	}
-	return path.Join(q, path.Base(p)), nil
+	return path.Join(dir, path.Base(p)), nil
 }
 
 // PutTree places every node of t below dir.
@@ -121,7 +110,7 @@ func (b *Builder) Link(oldPath, newPath string) error {
 // Lookup returns the node at p, following symlinks in the directories that
 // lead there but not one at p itself; nil if there is none.
 func (b *Builder) Lookup(p string) *Node {
-	q, ok := resolve(b.nodes, p, false)
+	q, ok := resolve(b.nodes, p, false, nil)
 	if !ok {
 		return nil
 	}
@@ -130,7 +119,7 @@ func (b *Builder) Lookup(p string) *Node {
 
 // Remove drops p and all below it. It is not an error if nothing is there.
 func (b *Builder) Remove(p string) {
-	q, ok := resolve(b.nodes, p, false)
+	q, ok := resolve(b.nodes, p, false, nil)
 	if !ok || q == "." {
 		return
 	}

@@ -132,14 +132,16 @@ func (t *Tree) Sub(p string) (*Tree, error) {
 // process with this tree as its root would. It returns the clean path of what
 // is found there, and false if a part is missing or the links go in a circle.
 func (t *Tree) Resolve(p string) (string, bool) {
-	return resolve(t.nodes, p, true)
+	return resolve(t.nodes, p, true, nil)
 }
 
 const maxLinks = 40 // as in Linux, path_resolution(7)
 
-// resolve returns where p leads. What does not exist gives the path of its
-// first missing part and all behind it; a circle of links gives "".
-func resolve(nodes map[string]*Node, p string, last bool) (string, bool) {
+// resolve returns where p leads, and follows a link at its end if last says so.
+// A part that is missing in a directory is what mkdir, if there is one, makes
+// of it. What does not exist gives the path of its first missing part and all
+// behind it; a circle of links gives "".
+func resolve(nodes map[string]*Node, p string, last bool, mkdir func(p string) *Node) (string, bool) {
 	at := "."
 	rest := strings.Split(clean(p), "/")
 	for links := 0; len(rest) > 0; {
@@ -154,6 +156,9 @@ func resolve(nodes map[string]*Node, p string, last bool) (string, bool) {
 		}
 		next := path.Join(at, part)
 		n, ok := nodes[next]
+		if !ok && mkdir != nil && nodes[at].Type == Dir {
+			n, ok = mkdir(next), true
+		}
 		if !ok {
 			if len(rest) == 0 && !last {
 				return next, true

@@ -1,6 +1,7 @@
 package tree_test
 
 import (
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -34,6 +35,11 @@ func TestBuilderPlacesAsUnpackingWould(t *testing.T) {
 		{"nothing climbs out", []put{{"../../etc/x", file("x")}}, []string{".", "etc", "etc/x"}, ""},
 		{"a link that climbs stays inside", []put{{"a", link("../../..")}, {"a/x", file("x")}}, []string{".", "a", "x"}, ""},
 		{"a file is no directory", []put{{"a", file("a")}, {"a/b", file("b")}}, nil, `placing "a/b": "a" is not a directory`},
+		{"nor is one far below it", []put{{"a", file("a")}, {"a/b/c/d", file("d")}}, nil, `placing "a/b/c/d": "a/b/c" is not below a directory`},
+		{"a dangling link to a place below a file", []put{{"f", file("f")}, {"a", link("f/x")}, {"a/b", file("b")}}, nil, `placing "a/b": "f/x" is not below a directory`},
+		{"a link to nothing is replaced by a directory", []put{{"a", link("b")}, {"a", dir()}}, []string{".", "a"}, ""},
+		{"an empty directory is replaced by a file", []put{{"a", dir()}, {"a", file("a")}}, []string{".", "a"}, ""},
+		{"the root stays a directory", []put{{"/", link("etc")}}, nil, `placing ".": the root must be a directory`},
 		{"a full directory is not replaced", []put{{"a/b", file("b")}, {"a", file("a")}}, nil, `a directory with content`},
 		{"a circle of links is refused", []put{{"a", link("b")}, {"b", link("a")}, {"a/x", file("x")}}, nil, `placing`},
 	} {
@@ -80,6 +86,114 @@ func TestHardLinksShareANode(t *testing.T) {
 	if sub.Lookup("layer/kube-proxy") != tr.Lookup("usr/bin/kubelet") {
 		t.Error("taking a part of the tree copied the node")
 	}
+}
+
+func TestLinksThatCannotBe(t *testing.T) {
+	b := tree.NewBuilder(0)
+	if err := b.Put("usr/bin/x", file("x")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ from, to, want string }{
+		{"usr/bin/y", "z", `linking "z" to "usr/bin/y": the latter does not exist`},
+		{"usr/bin", "z", `linking "z" to "usr/bin": the latter is a directory`},
+		{"usr/bin/x", "usr", `a directory with content ("usr/bin") is in its place`},
+	} {
+		if err := b.Link(c.from, c.to); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
+	}
+}
+
+func TestATreeStaysAsItIs(t *testing.T) {
+	b := tree.NewBuilder(7)
+	x := &tree.Node{Type: tree.File, ModTime: 20, Xattrs: []tree.Xattr{{Name: "user.b"}, {Name: "user.a"}}}
+	if err := b.Put("a/x", x); err != nil {
+		t.Fatal(err)
+	}
+	before := b.Tree()
+	b.ClampTimes(10)
+	b.Remove("a/none")
+	b.Remove("/")
+	after := b.Tree()
+	b.Remove("a")
+	if before.Len() != 3 || after.Len() != 3 || b.Tree().Len() != 1 {
+		t.Errorf("%d, %d and %d paths", before.Len(), after.Len(), b.Tree().Len())
+	}
+	if was, is := before.Lookup("a/x"), after.Lookup("a/x"); was.ModTime != 20 || is.ModTime != 10 || is.Xattrs[0].Name != "user.a" || x.Xattrs[0].Name != "user.b" {
+		t.Errorf("before %+v, after %+v, given %+v", was, is, x)
+	}
+	if got := after.Lookup("a").ModTime; got != 7 {
+		t.Errorf("a directory that nobody put is of %d, want 7", got)
+	}
+}
+
+func TestResolveGoesWhereAProcessWould(t *testing.T) {
+	b := tree.NewBuilder(0)
+	for _, p := range []put{
+		{"usr/lib/x", file("x")}, {"lib", link("usr/lib")}, {"abs", link("/usr")}, {"up", link("../..")},
+		{"circle", link("circle")}, {"usr/back", link("../lib/x")}, {"gone", link("nowhere")},
+	} {
+		if err := b.Put(p.path, p.node); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		path, want string
+		ok         bool
+	}{
+		{"lib/x", "usr/lib/x", true},
+		{"abs/lib/x", "usr/lib/x", true},
+		{"usr/back", "usr/lib/x", true},
+		{"up/usr/../lib", "usr/lib", true},
+		{"/", ".", true},
+		{"gone", "nowhere", false},
+		{"lib/y/z", "usr/lib/y/z", false},
+		{"circle", "", false},
+	} {
+		if got, ok := b.Tree().Resolve(c.path); got != c.want || ok != c.ok {
+			t.Errorf("%s: got %q, %v; want %q, %v", c.path, got, ok, c.want, c.ok)
+		}
+	}
+	if sub, err := b.Tree().Sub("usr/lib/x"); err == nil {
+		t.Errorf("a file is taken for a tree: %v", sub)
+	}
+}
+
+// Whatever is put, and in whatever order, a path's parents are directories.
+func FuzzBuilder(f *testing.F) {
+	f.Add("d a\nl lib usr/lib\nf lib/x\nf ../../y\nl a ..\nf a/b")
+	f.Add("l a b\nl b a\nf a/b/c\nd a\nf a")
+	f.Fuzz(func(t *testing.T, script string) {
+		b := tree.NewBuilder(0)
+		for line := range strings.Lines(script) {
+			fields := append(strings.Fields(line), "", "", "")
+			switch fields[0] {
+			case "f":
+				b.Put(fields[1], file(""))
+			case "d":
+				b.Put(fields[1], dir())
+			case "l":
+				b.Put(fields[1], link(fields[2]))
+			case "h":
+				b.Link(fields[1], fields[2])
+			case "r":
+				b.Remove(fields[1])
+			}
+		}
+		tr := b.Tree()
+		seen := 0
+		tr.Walk(func(p string, n *tree.Node) error {
+			seen++
+			if up := tr.Lookup(path.Dir(p)); up == nil || up.Type != tree.Dir {
+				t.Errorf("%q lies in %+v", p, up)
+			}
+			tr.Resolve(p)
+			return nil
+		})
+		if seen != tr.Len() {
+			t.Errorf("%d of %d paths can be reached", seen, tr.Len())
+		}
+	})
 }
 
 func TestWalkIsSortedAndParentsComeFirst(t *testing.T) {
