@@ -1,6 +1,7 @@
 GO      ?= go
 ARCH    := $(shell $(GO) env GOARCH)
 PROFILE ?= cp-$(ARCH)
+export ARCH
 RUN     ?= .
 # What the tests judge Slipway's work with.
 JUDGES  := qemu-system-x86 qemu-utils ovmf squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool
@@ -20,10 +21,10 @@ image: bin/builder ## bake an image: make image [PROFILE=cp-amd64]
 	bin/builder build --profile $(PROFILE)
 
 test: lint judges image ## everything: unit tests with the race detector, then boots in QEMU
-	$(GO) test -race ./cmd/... ./pkg/...
-	$(GO) test -count=1 -timeout 40m -v ./qemu-tests/...
+	$(GO) test -race -timeout 20m ./cmd/... ./pkg/...
+	$(GO) test -count=1 -short -timeout 40m -v ./qemu-tests/...
 
-qemu-test: judges image ## boot what was baked: make qemu-test [RUN=name]
+qemu-test: judges image ## boot what was baked: make qemu-test [RUN=name] [ARCH=s390x]
 	$(GO) test -count=1 -timeout 120m -v -run '$(RUN)' ./qemu-tests/...
 
 judges: ## install the programs that tests compare with

@@ -27,10 +27,18 @@ const patience = 20 * time.Minute
 // singleNode is the role of the README.
 const singleNode = "../docs/examples/single-node.yaml"
 
+// architecture is what is booted: this machine's own, or what ARCH names.
+func architecture() string {
+	if named := os.Getenv("ARCH"); named != "" {
+		return named
+	}
+	return runtime.GOARCH
+}
+
 // image returns the disk that is tested.
 func image(t *testing.T) string {
 	t.Helper()
-	disk := filepath.Join("..", "out", "cp-"+runtime.GOARCH, "disk.raw")
+	disk := filepath.Join("..", "out", "cp-"+architecture(), "disk.raw")
 	if named := os.Getenv("SLIPWAY_IMAGE"); named != "" {
 		disk = named
 	}
@@ -70,7 +78,7 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	s.opts = qemu.Options{
-		Architecture: runtime.GOARCH, Disk: s.image, DiskSize: 16 << 30, Dir: s.dir, Memory: 4096, CPUs: 2, Accelerator: "tcg",
+		Architecture: architecture(), Disk: s.image, DiskSize: 16 << 30, Dir: s.dir, Memory: 4096, CPUs: 2, Accelerator: "tcg",
 	}
 	return s
 }
