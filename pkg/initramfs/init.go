@@ -8,7 +8,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/slipway-os/slipway/pkg/console"
 	"github.com/slipway-os/slipway/pkg/devicemapper"
+	"github.com/slipway-os/slipway/pkg/durable"
 	"github.com/slipway-os/slipway/pkg/ignition"
 	"github.com/slipway-os/slipway/pkg/manifest"
 	"github.com/slipway-os/slipway/pkg/modprobe"
@@ -45,6 +45,9 @@ type boot struct {
 	modules *modprobe.Loader
 	disk    *state.Disk
 	state   state.State
+	said    []string // on the console
+	// The clock was found to be earlier than can be.
+	clockWrong bool
 }
 
 // Run never returns: it ends in systemd, or in a restart of the machine.
@@ -55,12 +58,29 @@ func Run() {
 	if err == nil {
 		err = b.run()
 	}
-	b.console.Say("CANNOT START: %v", err)
-	b.console.Say("the machine starts again in %s", pause)
+	b.say("CANNOT START: %v", err)
+	b.keep()
+	b.say("the machine starts again in %s", pause)
 	unix.Sync()
 	time.Sleep(pause)
 	unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 	select {}
+}
+
+// say tells the person in front of the machine, and remembers it.
+func (b *boot) say(format string, args ...any) {
+	b.console.Say(format, args...)
+	b.said = append(b.said, fmt.Sprintf(format, args...))
+}
+
+// keep leaves what was said on the state partition, if it got that far.
+func (b *boot) keep() {
+	if b.state.Dir == "" {
+		return
+	}
+	if err := b.state.Record(strings.Join(b.said, "\n")); err == nil {
+		b.console.Say("this is kept in %s of the state partition", state.FailuresFile)
+	}
 }
 
 // mountKernel mounts what the kernel itself provides.
@@ -89,32 +109,16 @@ func (b *boot) mountKernel() error {
 	return err
 }
 
-// words splits a kernel command line. Quotes keep spaces together.
-func words(line string) map[string]string {
-	out := map[string]string{}
-	quoted := false
-	for _, w := range strings.FieldsFunc(line, func(r rune) bool {
-		if r == '"' {
-			quoted = !quoted
-		}
-		return !quoted && (r == ' ' || r == '\n' || r == '\t')
-	}) {
-		key, value, _ := strings.Cut(strings.ReplaceAll(w, `"`, ""), "=")
-		out[key] = value
-	}
-	return out
-}
-
 func (b *boot) run() error {
 	data, err := os.ReadFile("/" + manifest.InitrdPath)
-	if err == nil {
-		err = json.Unmarshal(data, &b.image)
+	if err != nil {
+		return errors.New(noRoot)
 	}
-	root, hashErr := hex.DecodeString(b.image.RootHash)
-	if err != nil || hashErr != nil || len(root) != 32 || b.image.DataBlocks <= 0 {
-		return fmt.Errorf("the initrd does not say which root to verify (/%s is missing or damaged); boot the image as it was built", manifest.InitrdPath)
+	root, err := describe(data, &b.image)
+	if err != nil {
+		return err
 	}
-	b.console.Say("profile %s for %s", b.image.Profile, b.image.Architecture)
+	b.say("profile %s for %s", b.image.Profile, b.image.Architecture)
 	b.setClock()
 	if b.modules, err = modprobe.New("/"); err != nil {
 		return err
@@ -123,10 +127,10 @@ func (b *boot) run() error {
 	}
 	for _, m := range []string{"dm_verity", "squashfs", "overlay", "ext4", "loop", "virtio_rng", "qemu_fw_cfg", "vfat", "nls_ascii", "nls_cp437", "nls_iso8859_1", "isofs", "efivarfs"} {
 		if err := b.modules.Load(m); err != nil {
-			b.console.Say("%v", err)
+			b.say("%v", err)
 		}
 	}
-	if err := b.mountRoot([32]byte(root)); err != nil {
+	if err := b.mountRoot(root); err != nil {
 		return err
 	}
 	source, err := b.mountState()
@@ -148,10 +152,31 @@ func (b *boot) run() error {
 // setClock keeps the clock from being earlier than the image: certificates
 // made by such a clock would be in the past of every other machine.
 func (b *boot) setClock() {
-	if now := time.Now().Unix(); now < b.image.Epoch {
-		b.console.Say("THE CLOCK IS WRONG: it says %s, which is before this image was made; it is set to %s",
-			time.Unix(now, 0).UTC().Format(time.DateOnly), time.Unix(b.image.Epoch, 0).UTC().Format(time.DateOnly))
-		unix.Settimeofday(&unix.Timeval{Sec: b.image.Epoch})
+	now, floor := time.Now(), time.Unix(b.image.Epoch, 0)
+	if !now.Before(floor) {
+		return
+	}
+	b.clockWrong = true
+	b.say("THE CLOCK IS WRONG: it says %s, which is before this image was made; it is set to %s",
+		now.UTC().Format(time.DateOnly), floor.UTC().Format(time.DateOnly))
+	b.set(floor)
+}
+
+// advanceClock sets a clock that was wrong to when this machine last wrote to
+// its disk, so that what it made then is not of the future. A clock that may
+// be right is left alone.
+func (b *boot) advanceClock() {
+	last, err := b.disk.LastWrite()
+	if err != nil || !b.clockWrong || !last.After(time.Now()) {
+		return // what is wrong with the disk, mounting it will tell
+	}
+	b.say("the clock is set to %s, when this machine last ran; give it the right time", last.UTC().Format(time.DateTime))
+	b.set(last)
+}
+
+func (b *boot) set(to time.Time) {
+	if err := unix.Settimeofday(&unix.Timeval{Sec: to.Unix()}); err != nil {
+		b.say("setting the clock: %v", err)
 	}
 }
 
@@ -168,7 +193,7 @@ func (b *boot) mountRoot(root [32]byte) error {
 			return fmt.Errorf("no disk has the partitions %s (root) and %s (its hash tree) of this image", rootUUID, hashUUID)
 		}
 		if !said && console.Uptime() > 20*time.Second {
-			b.console.Say("waiting for the disk with partition %s; there are: %s", rootUUID, blockDevices())
+			b.say("waiting for the disk with partition %s; there are: %s", rootUUID, blockDevices())
 			said = true
 		}
 		if b.modules.Coldplug() == 0 {
@@ -197,7 +222,7 @@ func (b *boot) mountRoot(root [32]byte) error {
 	if err := unix.Mount(device, sysroot, "squashfs", unix.MS_RDONLY|unix.MS_NODEV, ""); err != nil {
 		return fmt.Errorf("mounting the verified root %s: %w; if the kernel says that a block is corrupted, write the image to the disk again", b.disk.Root, err)
 	}
-	b.console.Say("root verified: %s", b.disk.Root)
+	b.say("root verified: %s", b.disk.Root)
 	return nil
 }
 
@@ -222,14 +247,17 @@ func (b *boot) mountState() (*ignition.Source, error) {
 	if grown, err := b.disk.Grow(); err != nil {
 		return nil, err
 	} else if grown {
-		b.console.Say("state partition %s grown to the end of the disk", b.disk.State)
+		b.say("state partition %s grown to the end of the disk", b.disk.State)
 	}
+	b.advanceClock()
 	if err := b.disk.Mount(stateDir); err != nil {
 		return nil, err
 	}
 	b.state = state.State{Dir: stateDir}
 	var source *ignition.Source
-	if !b.state.Done() {
+	if done, err := b.state.Done(); err != nil {
+		return nil, err
+	} else if !done {
 		found, err := b.waitForConfig()
 		if err != nil {
 			return nil, err
@@ -238,7 +266,7 @@ func (b *boot) mountState() (*ignition.Source, error) {
 		if wiped, err := b.state.Start(); err != nil {
 			return nil, err
 		} else if wiped {
-			b.console.Say("the first boot was interrupted; it starts over")
+			b.say("the first boot was interrupted; it starts over")
 		}
 	}
 	if err := b.state.Bind(sysroot); err != nil {
@@ -252,17 +280,17 @@ func (b *boot) waitForConfig() (ignition.Source, error) {
 	deadline := time.Now().Add(patience)
 	for said := false; ; {
 		if s, ok := ignition.Detect(b.cmdline); ok {
-			b.console.Say("config: from %s", s.What)
+			b.say("config: from %s", s.What)
 			return s, nil
 		}
 		if !said {
 			said = true
-			b.console.Say("NO CONFIG WAS DELIVERED. This machine waits for one: attach a disk or ISO labelled %s with the file %s, or start it with fw_cfg opt/com.coreos/config or the kernel argument ignition.config.url=.",
+			b.say("NO CONFIG WAS DELIVERED. This machine waits for one: attach a disk or ISO labelled %s with the file %s, or start it with fw_cfg opt/com.coreos/config or the kernel argument ignition.config.url=.",
 				ignition.Label, ignition.ConfigName)
-			b.console.Say("nothing was changed; it starts again in %s", patience)
+			b.say("nothing was changed; it starts again in %s", patience)
 		}
 		if time.Now().After(deadline) {
-			b.console.Say("still no config: the machine starts again")
+			b.say("still no config: the machine starts again")
 			unix.Sync()
 			unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
 		}
@@ -274,19 +302,27 @@ func (b *boot) waitForConfig() (ignition.Source, error) {
 // machineID writes a random machine id once (machine-id(5)).
 func (b *boot) machineID() error {
 	file := filepath.Join(sysroot, "etc/machine-id")
-	if data, err := os.ReadFile(file); err == nil && len(strings.TrimSpace(string(data))) == 32 {
+	if data, err := os.ReadFile(file); err == nil && isMachineID(string(data)) {
 		return nil
 	}
-	var id [16]byte
-	if _, err := rand.Read(id[:]); err != nil {
+	id, err := newMachineID()
+	if err != nil {
 		return err
 	}
-	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80 // a version 4 UUID
-	tmp := file + ".new"
-	if err := os.WriteFile(tmp, []byte(hex.EncodeToString(id[:])+"\n"), 0o444); err != nil {
-		return fmt.Errorf("writing the machine id: %w", err)
+	if err := durable.WriteFile(file, []byte(id+"\n"), 0o444); err != nil {
+		return fmt.Errorf("making the machine id: %w", err)
 	}
-	return os.Rename(tmp, file)
+	return nil
+}
+
+// newMachineID returns a random id: a version 4 UUID in hex (machine-id(5)).
+func newMachineID() (string, error) {
+	var id [16]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return "", err
+	}
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return hex.EncodeToString(id[:]), nil
 }
 
 // pivot makes the verified root the root of the system.
@@ -321,13 +357,13 @@ func (b *boot) pivot() error {
 // configure applies the machine's config.
 func (b *boot) configure(source ignition.Source) error {
 	start := time.Now()
-	r := ignition.Runner{Say: b.console.Say}
+	r := ignition.Runner{Say: b.say}
 	if err := r.Run(context.Background(), source); err != nil {
 		return fmt.Errorf("applying the config from %s: %w", source.What, err)
 	}
 	if err := b.state.Finish(); err != nil {
 		return err
 	}
-	b.console.Say("config applied in %s", time.Since(start).Round(10*time.Millisecond))
+	b.say("config applied in %s", time.Since(start).Round(10*time.Millisecond))
 	return nil
 }

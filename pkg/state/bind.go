@@ -1,12 +1,13 @@
 package state
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -26,20 +27,36 @@ type State struct{ Dir string }
 
 func (s State) stamp(name string) string { return filepath.Join(s.Dir, stampDir, name) }
 
-// Done says whether the machine's config was applied, once and for all.
-func (s State) Done() bool {
-	_, err := os.Stat(s.stamp(done))
-	return err == nil
+// Done says whether the machine's config was applied, once and for all. A
+// disk that does not answer is no answer: what is not done is wiped.
+func (s State) Done() (bool, error) { return s.stamped(done) }
+
+func (s State) stamped(name string) (bool, error) {
+	switch _, err := os.Stat(s.stamp(name)); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	default:
+		return false, fmt.Errorf("reading the state partition: %w", err)
+	}
 }
 
 // Start notes that the config is about to be applied. What an attempt that
 // was cut off left behind is wiped first: Ignition cannot go on from there.
 func (s State) Start() (wiped bool, err error) {
-	if _, err := os.Stat(s.stamp(started)); err == nil {
+	if finished, err := s.Done(); err != nil {
+		return false, err
+	} else if finished {
+		return false, errors.New("the machine's config was applied before; it is applied once")
+	}
+	if wiped, err = s.stamped(started); err != nil {
+		return false, err
+	}
+	if wiped {
 		if err := os.RemoveAll(filepath.Join(s.Dir, dataDir)); err != nil {
 			return false, fmt.Errorf("wiping an interrupted first boot: %w", err)
 		}
-		wiped = true
 	}
 	return wiped, s.write(started)
 }
@@ -51,6 +68,27 @@ func (s State) Finish() error {
 		return fmt.Errorf("syncing the state partition: %w", err)
 	}
 	return s.write(done)
+}
+
+// FailuresFile is where on the state partition the reasons of starts that
+// failed are kept.
+const FailuresFile = stampDir + "/failures.log"
+
+// Record keeps the reason of a start that failed, and a few before it.
+func (s State) Record(text string) error {
+	const most = 32 << 10
+	file := filepath.Join(s.Dir, FailuresFile)
+	old, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	all := fmt.Appendf(old, "--- %s\n%s\n", time.Now().UTC().Format(time.RFC3339), text)
+	if len(all) > most {
+		all = all[len(all)-most:]
+		// Not from within a line.
+		all = all[bytes.IndexByte(all, '\n')+1:]
+	}
+	return durable.WriteFile(file, all, 0o600)
 }
 
 func (s State) write(name string) error {
@@ -66,6 +104,9 @@ func (s State) write(name string) error {
 
 // Bind binds the paths of the table below root to the state partition.
 func (s State) Bind(root string) error {
+	if err := s.prepare(root, Paths()); err != nil {
+		return err
+	}
 	for _, p := range Paths() {
 		if err := s.bind(root, p); err != nil {
 			return fmt.Errorf("making %s writable: %w", p.Path, err)
@@ -74,92 +115,60 @@ func (s State) Bind(root string) error {
 	return nil
 }
 
+func (s State) data(p Path) string { return filepath.Join(s.Dir, dataDir, filepath.Base(p.Path)) }
+
+// prepare gives each path its place on the state partition. What the image
+// has there is copied once: whole and on the disk, or not at all.
+func (s State) prepare(root string, paths []Path) error {
+	const suffix = ".new"
+	var fresh []string
+	for _, p := range paths {
+		data := s.data(p)
+		if p.Overlay {
+			for _, d := range []string{"upper", "work"} {
+				if err := os.MkdirAll(filepath.Join(data, d), 0o755); err != nil {
+					return fmt.Errorf("preparing %s: %w", p.Path, err)
+				}
+			}
+			continue
+		}
+		if _, err := os.Stat(data); err == nil {
+			continue
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("preparing %s: %w", p.Path, err)
+		}
+		err := os.RemoveAll(data + suffix)
+		if err == nil {
+			err = copyTree(filepath.Join(root, p.Path), data+suffix)
+		}
+		if err == nil {
+			err = os.Chmod(data+suffix, fs.FileMode(p.Mode))
+		}
+		if err != nil {
+			return fmt.Errorf("preparing %s: %w", p.Path, err)
+		}
+		fresh = append(fresh, data)
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := durable.SyncTree(s.Dir); err != nil {
+		return fmt.Errorf("syncing the state partition: %w", err)
+	}
+	for _, data := range fresh {
+		if err := os.Rename(data+suffix, data); err != nil {
+			return err
+		}
+	}
+	return durable.SyncDir(filepath.Join(s.Dir, dataDir))
+}
+
 func (s State) bind(root string, p Path) error {
-	image := filepath.Join(root, p.Path)
-	data := filepath.Join(s.Dir, dataDir, filepath.Base(p.Path))
-	if p.Overlay {
-		upper, work := filepath.Join(data, "upper"), filepath.Join(data, "work")
-		for _, d := range []string{upper, work} {
-			if err := os.MkdirAll(d, 0o755); err != nil {
-				return err
-			}
-		}
-		// Nothing that would tie the upper layer to this image's lower one.
-		options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,index=off,metacopy=off,redirect_dir=off,xino=off", image, upper, work)
-		return unix.Mount("overlay", image, "overlay", unix.MS_NOATIME, options)
+	image, data := filepath.Join(root, p.Path), s.data(p)
+	if !p.Overlay {
+		return unix.Mount(data, image, "", unix.MS_BIND, "")
 	}
-	if _, err := os.Stat(data); errors.Is(err, fs.ErrNotExist) {
-		// Whole or not at all.
-		fresh := data + ".new"
-		if err := os.RemoveAll(fresh); err != nil {
-			return err
-		}
-		if err := copyTree(image, fresh); err != nil {
-			return err
-		}
-		if err := os.Chmod(fresh, fs.FileMode(p.Mode)); err != nil {
-			return err
-		}
-		if err := os.Rename(fresh, data); err != nil {
-			return err
-		}
-	}
-	return unix.Mount(data, image, "", unix.MS_BIND, "")
-}
-
-// copyTree copies directories, files and symlinks with their owners and modes.
-func copyTree(from, to string) error {
-	return filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(from, name)
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, rel)
-		var st unix.Stat_t
-		if err := unix.Lstat(name, &st); err != nil {
-			return err
-		}
-		switch d.Type() {
-		case fs.ModeDir:
-			if err := os.MkdirAll(target, 0o700); err != nil {
-				return err
-			}
-		case fs.ModeSymlink:
-			link, err := os.Readlink(name)
-			if err != nil {
-				return err
-			}
-			if err := os.Symlink(link, target); err != nil {
-				return err
-			}
-			return os.Lchown(target, int(st.Uid), int(st.Gid))
-		case 0:
-			if err := copyFile(name, target); err != nil {
-				return err
-			}
-		default:
-			return nil
-		}
-		if err := os.Lchown(target, int(st.Uid), int(st.Gid)); err != nil {
-			return err
-		}
-		return unix.Chmod(target, st.Mode&0o7777)
-	})
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	return errors.Join(err, out.Close())
+	// Nothing that would tie the upper layer to this image's lower one.
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s/upper,workdir=%[2]s/work,index=off,metacopy=off,redirect_dir=off,xino=off", image, data)
+	return unix.Mount("overlay", image, "overlay", unix.MS_NOATIME, options)
 }

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -33,13 +35,20 @@ var ErrNotFound = errors.New("no disk has them")
 // hash tree. The state partition counts only on the disk that has both: a
 // second disk must not be able to stand in for a part of the first.
 func Find(rootUUID, verityUUID string) (*Disk, error) {
-	names, err := filepath.Glob("/sys/block/*")
+	return machine{"/sys", "/dev"}.find(rootUUID, verityUUID)
+}
+
+// machine is where the kernel shows disks.
+type machine struct{ sys, dev string }
+
+func (m machine) find(rootUUID, verityUUID string) (*Disk, error) {
+	names, err := filepath.Glob(m.sys + "/block/*")
 	if err != nil {
 		return nil, err
 	}
 	sort.Strings(names)
 	for _, sys := range names {
-		d, err := inspect(sys, rootUUID, verityUUID)
+		d, err := m.inspect(sys, rootUUID, verityUUID)
 		if err == nil {
 			return d, nil
 		}
@@ -47,8 +56,8 @@ func Find(rootUUID, verityUUID string) (*Disk, error) {
 	return nil, ErrNotFound
 }
 
-func inspect(sys, rootUUID, verityUUID string) (*Disk, error) {
-	d := &Disk{Device: filepath.Join("/dev", filepath.Base(sys))}
+func (m machine) inspect(sys, rootUUID, verityUUID string) (*Disk, error) {
+	d := &Disk{Device: filepath.Join(m.dev, filepath.Base(sys))}
 	f, err := os.Open(d.Device)
 	if err != nil {
 		return nil, err
@@ -65,11 +74,11 @@ func inspect(sys, rootUUID, verityUUID string) (*Disk, error) {
 	for _, p := range parts {
 		switch {
 		case p.UUID == rootUUID:
-			d.Root = partition(sys, p)
+			d.Root = m.partition(sys, p)
 		case p.UUID == verityUUID:
-			d.Verity = partition(sys, p)
+			d.Verity = m.partition(sys, p)
 		case p.Type == gpt.TypeVar:
-			d.State, d.state = partition(sys, p), p
+			d.State, d.state = m.partition(sys, p), p
 		}
 	}
 	if d.Root == "" || d.Verity == "" {
@@ -79,7 +88,7 @@ func inspect(sys, rootUUID, verityUUID string) (*Disk, error) {
 }
 
 // partition returns the device of a partition, which it knows by its place.
-func partition(sys string, p gpt.Partition) string {
+func (m machine) partition(sys string, p gpt.Partition) string {
 	starts, err := filepath.Glob(sys + "/*/start")
 	if err != nil {
 		return ""
@@ -87,7 +96,7 @@ func partition(sys string, p gpt.Partition) string {
 	for _, name := range starts {
 		data, err := os.ReadFile(name)
 		if err == nil && strings.TrimSpace(string(data)) == strconv.FormatInt(p.Offset/gpt.SectorSize, 10) {
-			return filepath.Join("/dev", filepath.Base(filepath.Dir(name)))
+			return filepath.Join(m.dev, filepath.Base(filepath.Dir(name)))
 		}
 	}
 	return ""
@@ -168,4 +177,23 @@ func (d *Disk) Mount(dir string) error {
 		return fmt.Errorf("growing the state file system to %d blocks: %w", blocks, errno)
 	}
 	return nil
+}
+
+// LastWrite returns when the state partition was last written to, by the clock
+// of that time: a time that has passed, whatever the clock says now.
+func (d *Disk) LastWrite() (time.Time, error) {
+	f, err := os.Open(d.State)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer f.Close()
+	// struct ext4_super_block (Linux, fs/ext4/ext4.h): s_wtime and s_wtime_hi.
+	var super [1024]byte
+	if _, err := f.ReadAt(super[:], 1024); err != nil {
+		return time.Time{}, fmt.Errorf("reading the state partition %s: %w", d.State, err)
+	}
+	if binary.LittleEndian.Uint16(super[0x38:]) != 0xef53 {
+		return time.Time{}, fmt.Errorf("the state partition %s holds no ext4", d.State)
+	}
+	return time.Unix(int64(super[0x274])<<32|int64(binary.LittleEndian.Uint32(super[0x30:])), 0), nil
 }
