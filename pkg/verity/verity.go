@@ -53,13 +53,23 @@ func levels(dataBlocks int64) []int64 {
 	return n
 }
 
+// layout returns the levels, where they lie, and where the last one ends, in
+// bytes. The top level lies first, behind the superblock.
+func layout(dataBlocks int64) (counts, offsets []int64, end int64) {
+	counts = levels(dataBlocks)
+	offsets = make([]int64, len(counts))
+	end = BlockSize
+	for i := len(counts) - 1; i >= 0; i-- {
+		offsets[i] = end
+		end += counts[i] * BlockSize
+	}
+	return counts, offsets, end
+}
+
 // Size returns how many bytes superblock and tree take for data of a size.
 func Size(dataSize int64) int64 {
-	total := int64(1)
-	for _, n := range levels(dataSize / BlockSize) {
-		total += n
-	}
-	return total * BlockSize
+	_, _, end := layout(dataSize / BlockSize)
+	return end
 }
 
 // Build reads data of the given size, a multiple of BlockSize, and writes the
@@ -75,14 +85,7 @@ func Build(ctx context.Context, data io.ReaderAt, size int64, w io.WriterAt, sal
 	if _, err := w.WriteAt(sb.encode(), 0); err != nil {
 		return Result{}, err
 	}
-	counts := levels(sb.DataBlocks)
-	// The top level lies first, so a level's offset is what all above it take.
-	offset := int64(BlockSize)
-	offsets := make([]int64, len(counts))
-	for i := len(counts) - 1; i >= 0; i-- {
-		offsets[i] = offset
-		offset += counts[i] * BlockSize
-	}
+	counts, offsets, end := layout(sb.DataBlocks)
 	hashes, err := hashBlocks(ctx, data, sb.DataBlocks, salt)
 	if err != nil {
 		return Result{}, err
@@ -97,7 +100,7 @@ func Build(ctx context.Context, data io.ReaderAt, size int64, w io.WriterAt, sal
 			return Result{}, err
 		}
 	}
-	return Result{RootHash: [sha256.Size]byte(hashes), DataBlocks: sb.DataBlocks, Size: offset}, nil
+	return Result{RootHash: [sha256.Size]byte(hashes), DataBlocks: sb.DataBlocks, Size: end}, nil
 }
 
 // hashBlocks returns the hashes of the first n blocks of r, one after another.
@@ -166,57 +169,6 @@ func ReadSuperblock(r io.ReaderAt) (Superblock, error) {
 		return Superblock{}, errors.New("reading the verity superblock: it is damaged, or of parameters that Slipway does not use")
 	}
 	return s, nil
-}
-
-// ErrMismatch says that data or tree are not what the root hash stands for.
-var ErrMismatch = errors.New("does not match the root hash")
-
-// Verify reads all data and the whole tree and compares them with the root
-// hash. The root hash does not cover the superblock, so whoever knows the root
-// hash must know the number of data blocks too.
-func Verify(ctx context.Context, data, tree io.ReaderAt, root [sha256.Size]byte, dataBlocks int64) error {
-	sb, err := ReadSuperblock(tree)
-	if err != nil {
-		return err
-	}
-	if sb.DataBlocks != dataBlocks {
-		return fmt.Errorf("verity superblock: %d data blocks, not %d: %w", sb.DataBlocks, dataBlocks, ErrMismatch)
-	}
-	counts := levels(sb.DataBlocks)
-	offset := int64(BlockSize)
-	want := root[:]
-	for i := len(counts) - 1; i >= 0; i-- {
-		level := io.NewSectionReader(tree, offset, counts[i]*BlockSize)
-		got, err := hashBlocks(ctx, level, counts[i], sb.Salt)
-		if err != nil {
-			return err
-		}
-		if b, ok := firstDifference(got, want); !ok {
-			return fmt.Errorf("hash tree, block %d: %w", offset/BlockSize+b, ErrMismatch)
-		}
-		want = make([]byte, counts[i]*BlockSize)
-		if _, err := level.ReadAt(want, 0); err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-		offset += counts[i] * BlockSize
-	}
-	got, err := hashBlocks(ctx, data, sb.DataBlocks, sb.Salt)
-	if err != nil {
-		return err
-	}
-	if b, ok := firstDifference(got, want); !ok {
-		return fmt.Errorf("data block %d: %w", b, ErrMismatch)
-	}
-	return nil
-}
-
-func firstDifference(got, want []byte) (block int64, equal bool) {
-	for i := 0; i < len(got); i += sha256.Size {
-		if !bytes.Equal(got[i:i+sha256.Size], want[i:i+sha256.Size]) {
-			return int64(i / sha256.Size), false
-		}
-	}
-	return 0, true
 }
 
 // PartUUIDs returns the partition UUIDs of a root and its verity partition:

@@ -3,10 +3,12 @@ package verity_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
 	"github.com/slipway-os/slipway/pkg/verity"
@@ -53,7 +55,7 @@ func TestVeritysetupAgrees(t *testing.T) {
 			if info, err := tree.Stat(); err != nil || info.Size() != r.Size || r.Size != verity.Size(blocks*verity.BlockSize) {
 				t.Errorf("size %d, file %v, %v", r.Size, info.Size(), err)
 			}
-			if err := verity.Verify(t.Context(), data, tree, r.RootHash, r.DataBlocks); err != nil {
+			if err := verity.Verify(t.Context(), data, tree, r.RootHash, r.DataBlocks, nil); err != nil {
 				t.Error(err)
 			}
 		})
@@ -65,14 +67,17 @@ func TestAFlippedBitIsFound(t *testing.T) {
 		name   string
 		tree   bool
 		offset int64
+		want   *verity.Mismatch // nil: the superblock makes no sense
+		top    bool             // is found without reading everything
 	}{
-		{"first data block", false, 0},
-		{"last data block", false, 300*verity.BlockSize - 1},
-		{"superblock, magic", true, 0},
-		{"superblock, number of blocks", true, 72},
-		{"superblock, padding", true, 4000},
-		{"top of the tree", true, verity.BlockSize},
-		{"bottom of the tree", true, 2*verity.BlockSize + 5},
+		{"first data block", false, 0, &verity.Mismatch{Block: 0, Count: 1}, false},
+		{"last data block", false, 300*verity.BlockSize - 1, &verity.Mismatch{Block: 299, Count: 1}, false},
+		{"superblock, magic", true, 0, nil, true},
+		{"superblock, number of blocks", true, 72, nil, true},
+		{"superblock, padding", true, 4000, nil, true},
+		{"top of the tree", true, verity.BlockSize, &verity.Mismatch{Tree: true, Block: 1, Count: 1}, true},
+		{"bottom of the tree", true, 2*verity.BlockSize + 5, &verity.Mismatch{Tree: true, Block: 2, Count: 1}, false},
+		{"behind the last hash", true, 5*verity.BlockSize - 1, &verity.Mismatch{Tree: true, Block: 4, Count: 1}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			data, tree, r := pair(t, 300)
@@ -88,14 +93,48 @@ func TestAFlippedBitIsFound(t *testing.T) {
 			if _, err := f.WriteAt(b, c.offset); err != nil {
 				t.Fatal(err)
 			}
-			err := verity.Verify(t.Context(), data, tree, r.RootHash, r.DataBlocks)
+			err := verity.Verify(t.Context(), data, tree, r.RootHash, r.DataBlocks, nil)
 			if err == nil {
 				t.Fatal("accepted")
 			}
-			if _, sbErr := verity.ReadSuperblock(tree); sbErr == nil && !errors.Is(err, verity.ErrMismatch) {
+			var got *verity.Mismatch
+			switch found := errors.As(err, &got); {
+			case found != (c.want != nil):
 				t.Errorf("got %v", err)
+			case found && (*got != *c.want || !errors.Is(err, verity.ErrMismatch)):
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+			if err := verity.VerifyTop(t.Context(), tree, r.RootHash, r.DataBlocks); (err != nil) != c.top {
+				t.Errorf("at the top: %v", err)
 			}
 		})
+	}
+}
+
+func TestEveryDamagedBlockIsCountedAndEveryBlockRead(t *testing.T) {
+	data, tree, r := pair(t, 1000)
+	for _, block := range []int64{999, 17, 512} {
+		if _, err := data.WriteAt([]byte("damage"), block*verity.BlockSize+9); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var read atomic.Int64
+	err := verity.Verify(t.Context(), data, tree, r.RootHash, r.DataBlocks, func(n int64) { read.Add(n) })
+	var m *verity.Mismatch
+	if !errors.As(err, &m) || *m != (verity.Mismatch{Block: 17, Count: 3}) || read.Load() != 1000 {
+		t.Errorf("got %v after %d blocks", err, read.Load())
+	}
+}
+
+func TestCutOffDataIsAnError(t *testing.T) {
+	data, tree, r := pair(t, 300)
+	for _, f := range []*os.File{data, tree} {
+		if err := f.Truncate(verity.BlockSize + 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := verity.Verify(t.Context(), data, tree, r.RootHash, r.DataBlocks, nil); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 
