@@ -4,12 +4,14 @@ package console
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,14 +25,16 @@ type Console struct {
 
 // Open finds the consoles. Lines are prefixed with who. On a machine without
 // any, what is written is lost.
-func Open(who string) *Console {
+func Open(who string) *Console { return open(who, "/sys/class/tty/console/active", "/dev") }
+
+func open(who, active, dev string) *Console {
 	c := &Console{who: who}
-	active, err := os.ReadFile("/sys/class/tty/console/active")
+	names, err := os.ReadFile(active)
 	if err != nil {
-		active = []byte("console")
+		names = []byte("console")
 	}
-	for _, name := range strings.Fields(string(active)) {
-		c.devices = append(c.devices, filepath.Join("/dev", name))
+	for _, name := range strings.Fields(string(names)) {
+		c.devices = append(c.devices, filepath.Join(dev, name))
 	}
 	return c
 }
@@ -47,18 +51,49 @@ func (c *Console) Write(p []byte) (int, error) {
 		if err != nil {
 			continue
 		}
-		unix.SetNonblock(fd, false)
-		unix.Write(fd, text)
+		write(fd, text)
 		unix.Close(fd)
 	}
 	return len(p), nil
 }
 
+// write writes to a console for as long as that takes anything: a terminal
+// that stopped its line must not stop the machine.
+func write(fd int, text []byte) {
+	const patience = 1000 // milliseconds
+	for len(text) > 0 {
+		n, err := unix.Write(fd, text)
+		switch {
+		case err == nil:
+			text = text[n:]
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			ready, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, patience)
+			if ready == 0 || err != nil && !errors.Is(err, unix.EINTR) {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
 // Say writes a line with the seconds since the machine started.
 func (c *Console) Say(format string, args ...any) {
 	for _, line := range strings.Split(strings.TrimRight(fmt.Sprintf(format, args...), "\n"), "\n") {
-		fmt.Fprintf(c, "[%8.2f] %s: %s\n", Uptime().Seconds(), c.who, line)
+		fmt.Fprintf(c, "[%8.2f] %s: %s\n", Uptime().Seconds(), c.who, plain(line))
 	}
+}
+
+// plain takes out of a line what would steer the terminal: it may quote what
+// somebody else wrote.
+func plain(line string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(line, "?"))
 }
 
 // Uptime returns how long ago the kernel started.
