@@ -1,5 +1,5 @@
-// Package cpio writes file trees as cpio archives in the "newc" format that
-// Linux unpacks as its initial root file system (Linux,
+// Package cpio writes and reads cpio archives in the "newc" format that Linux
+// unpacks as its initial root file system (Linux,
 // Documentation/driver-api/early-userspace/buffer-format.rst).
 package cpio
 
@@ -121,7 +121,7 @@ func (w *writer) entry(p string, n *tree.Node) error {
 // header writes an entry's header and name.
 func (w *writer) header(name string, h header) error {
 	const check = 0 // only the variant "070702" has checksums
-	_, err := fmt.Fprintf(w, "070701%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00",
+	_, err := fmt.Fprintf(w, Magic+"%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00",
 		h.inode, h.mode, h.uid, h.gid, h.links, h.time, h.size, 0, 0, h.major, h.minor, len(name)+1, check, name)
 	if err != nil {
 		return err
@@ -137,6 +137,6 @@ func (w *writer) Write(p []byte) (int, error) {
 
 // pad fills up to a multiple of four bytes.
 func (w *writer) pad() error {
-	_, err := w.Write(make([]byte, -w.n&3))
+	_, err := w.Write(make([]byte, padding(w.n)))
 	return err
 }
