@@ -64,6 +64,7 @@ const (
 	longestLine  = 1 << 16 // more than any kernel takes
 	initrdLowest = 32 << 20
 	mebibyte     = 1 << 20
+	entryMagic   = "S390EP" // at kernelMagic
 
 	// The PSW that the kernel is entered with: 31-bit addressing, as its
 	// entry expects, at kernelEntry.
@@ -189,7 +190,7 @@ func (a area) patch(p Program) ([]byte, error) {
 // lineRoom returns how many bytes a kernel has for its command line and the
 // zero that ends it.
 func lineRoom(kernel []byte) (int, error) {
-	if len(kernel) < commandLine+legacyLine || string(kernel[kernelMagic:kernelMagic+6]) != "S390EP" {
+	if len(kernel) < commandLine+legacyLine || string(kernel[kernelMagic:kernelMagic+len(entryMagic)]) != entryMagic {
 		return 0, ErrKernel
 	}
 	room := binary.BigEndian.Uint64(kernel[maxLine:])
