@@ -1,10 +1,12 @@
-// Package fat writes FAT32 file systems in one go, from a tree (Microsoft
-// FAT specification, August 2005 edition: section numbers below).
+// Package fat writes FAT32 file systems in one go, from a tree, and reads
+// files of them (Microsoft FAT specification, August 2005 edition: section
+// numbers below).
 package fat
 
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -23,6 +25,16 @@ const (
 	minClusters = 65525
 	rootCluster = 2
 	endOfChain  = 0x0fffffff
+
+	maxDirectory = 65536 * 32 // bytes: entries are counted in 16 bits (section 6)
+)
+
+// What can be wrong with the size of a file system.
+var (
+	// ErrFull says that it does not hold all of a tree.
+	ErrFull = errors.New("the FAT file system is full")
+	// ErrSize says that no FAT32 file system can have that size.
+	ErrSize = errors.New("at least 34 MB and at most 2 TB in whole sectors")
 )
 
 // Options of a file system.
@@ -58,8 +70,8 @@ func Write(ctx context.Context, w io.WriterAt, t *tree.Tree, o Options) error {
 }
 
 func plan(w io.WriterAt, o Options) (*volume, error) {
-	if len(o.Label) > 11 || o.Label != strings.ToUpper(o.Label) {
-		return nil, fmt.Errorf("labelling a FAT file system %q: at most eleven upper-case characters", o.Label)
+	if len(o.Label) > 11 || strings.Trim(o.Label, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") != "" {
+		return nil, fmt.Errorf("labelling a FAT file system %q: at most eleven of A to Z, 0 to 9, _ and -", o.Label)
 	}
 	v := &volume{Options: o, w: w, perCluster: 64}
 	total := o.Size / sector
@@ -73,11 +85,14 @@ func plan(w io.WriterAt, o Options) (*volume, error) {
 		}
 	}
 	if v.perCluster < 1 || o.Size%sector != 0 || total > 1<<32-1 {
-		return nil, fmt.Errorf("planning a FAT32 file system of %d bytes: at least 34 MB and at most 2 TB in whole sectors", o.Size)
+		return nil, fmt.Errorf("planning a FAT32 file system of %d bytes: %w", o.Size, ErrSize)
 	}
 	v.fat = append(v.fat, 0x0ffffff8, endOfChain)
 	at := time.Unix(o.Epoch, 0).UTC()
-	v.date = uint16(max(at.Year()-1980, 0)<<9 | int(at.Month())<<5 | at.Day())
+	if at.Year() < 1980 || at.Year() > 2107 {
+		return nil, fmt.Errorf("planning a FAT32 file system: time %d is not within 1980 to 2107", o.Epoch)
+	}
+	v.date = uint16((at.Year()-1980)<<9 | int(at.Month())<<5 | at.Day())
 	v.clock = uint16(at.Hour()<<11 | at.Minute()<<5 | at.Second()/2)
 	return v, nil
 }
@@ -91,7 +106,7 @@ func (v *volume) allocate(size int64) (uint32, error) {
 	}
 	first := len(v.fat)
 	if int64(first)-2+n > v.clusters {
-		return 0, fmt.Errorf("allocating %d bytes: the FAT file system of %d bytes is full", size, v.Size)
+		return 0, fmt.Errorf("allocating %d bytes of %d: %w", size, v.Size, ErrFull)
 	}
 	for i := range int(n) {
 		v.fat = append(v.fat, uint32(first+i+1))
@@ -118,6 +133,9 @@ func (v *volume) directory(ctx context.Context, t *tree.Tree, p string, parent u
 		if short[i].long {
 			size += int64(longEntries(name)) * 32
 		}
+	}
+	if size > maxDirectory {
+		return 0, fmt.Errorf("writing directory %q: its names take %d entries, more than %d", p, size/32, maxDirectory/32)
 	}
 	self, err := v.allocate(size)
 	if err != nil {
@@ -186,26 +204,24 @@ func (v *volume) file(ctx context.Context, n *tree.Node) (uint32, error) {
 	if err != nil || first == 0 {
 		return 0, err
 	}
-	r, err := n.Content.Open()
-	if err != nil {
+	to := io.NewOffsetWriter(v.w, v.offset(first))
+	if err := tree.Copy(untilDone{ctx, to}, n.Content); err != nil {
 		return 0, err
 	}
-	defer r.Close()
-	buf := make([]byte, 1<<20)
-	for at := int64(0); at < n.Size(); {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		k, err := r.ReadAt(buf[:min(int64(len(buf)), n.Size()-at)], at)
-		if k == 0 && err != nil {
-			return 0, err
-		}
-		if _, err := v.w.WriteAt(buf[:k], v.offset(first)+at); err != nil {
-			return 0, err
-		}
-		at += int64(k)
-	}
 	return first, nil
+}
+
+// untilDone writes until the context ends.
+type untilDone struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (u untilDone) Write(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.w.Write(p)
 }
 
 // finish writes both FATs, FSInfo (section 5) and the boot sector (section
@@ -244,8 +260,13 @@ func (v *volume) finish() error {
 	info := boot[sector:]
 	le.PutUint32(info, 0x41615252)
 	le.PutUint32(info[484:], 0x61417272)
-	le.PutUint32(info[488:], uint32(v.clusters)-uint32(len(v.fat)-2))
-	le.PutUint32(info[492:], uint32(len(v.fat)))
+	free := uint32(v.clusters) - uint32(len(v.fat)-2)
+	next := uint32(len(v.fat))
+	if free == 0 {
+		next = 0xffffffff // unknown
+	}
+	le.PutUint32(info[488:], free)
+	le.PutUint32(info[492:], next)
 	info[510], info[511] = 0x55, 0xaa
 	for _, part := range []struct {
 		data []byte

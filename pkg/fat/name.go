@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // shortName is a directory entry's own name; long says that the file's name
@@ -19,9 +21,10 @@ type shortName struct {
 func shortNames(names []string) ([]shortName, error) {
 	taken := map[[11]byte]bool{}
 	folded := map[string]bool{}
+	next := map[string]int{}
 	out := make([]shortName, len(names))
 	for i, name := range names {
-		if name == "" || len(utf16.Encode([]rune(name))) > 255 || strings.ContainsAny(name, "\"*/:<>?\\|\x00") || strings.HasSuffix(name, ".") {
+		if !valid(name) {
 			return nil, fmt.Errorf("%q is no name that FAT allows", name)
 		}
 		if folded[strings.ToUpper(name)] {
@@ -43,20 +46,32 @@ func shortNames(names []string) ([]shortName, error) {
 			base, ext = name[:dot], name[dot+1:]
 		}
 		base, ext = basis(base, 6), basis(ext, 3)
-		for n := 1; ; n++ {
+		// Counting goes on where it ended for the last name that begins alike.
+		for n := next[base+"."+ext] + 1; ; n++ {
 			tail := fmt.Sprintf("~%d", n)
-			short, ok := pack(strings.TrimSuffix(base[:min(len(base), 8-len(tail))]+tail+"."+ext, "."))
+			candidate := strings.TrimSuffix(base[:min(len(base), 8-len(tail))]+tail+"."+ext, ".")
+			short, ok := pack(candidate)
 			if !ok || n > 999999 {
 				return nil, fmt.Errorf("%q: no short name is left", name)
 			}
-			if !taken[short] {
+			// Nor may it be the long name of another file.
+			if !taken[short] && !folded[candidate] {
 				taken[short] = true
 				out[i].name = short
+				next[base+"."+ext] = n
 				break
 			}
 		}
 	}
 	return out, nil
+}
+
+// valid reports whether a long name is one that every system reads back:
+// Windows drops dots and spaces at the end.
+func valid(name string) bool {
+	return name != "" && utf8.ValidString(name) && len(utf16.Encode([]rune(name))) <= 255 &&
+		!strings.ContainsAny(name, "\"*/:<>?\\|") && !strings.ContainsFunc(name, unicode.IsControl) &&
+		strings.TrimRight(name, ". ") == name && !strings.HasPrefix(name, " ")
 }
 
 // basis keeps of a name what a short name may have.
