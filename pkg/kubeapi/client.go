@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -84,13 +85,22 @@ func FromKubeconfig(data []byte, dial Dialer) (*Client, error) {
 			Timeout: 30 * time.Second,
 			Transport: &http.Transport{
 				DialContext:     dial,
+				IdleConnTimeout: 30 * time.Second,
 				TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
 			},
 		},
 	}, nil
 }
 
-const maxAnswer = 64 << 20
+// Close ends idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// What is read of an answer, in bytes, and what is told of one that is an error.
+const (
+	maxAnswer = 64 << 20
+	maxError  = 64 << 10
+	maxTold   = 300
+)
 
 // Get reads an object of the API into v.
 func (c *Client) Get(ctx context.Context, path string, v any) error {
@@ -111,6 +121,9 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string {
+	if e.Message == "" {
+		return fmt.Sprintf("the API server says %d %s", e.Code, http.StatusText(e.Code))
+	}
 	return fmt.Sprintf("the API server says %d: %s", e.Code, e.Message)
 }
 
@@ -132,14 +145,45 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 		return nil, fmt.Errorf("asking for %s: %w", path, err)
 	}
 	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if resp.StatusCode/100 != 2 {
+		// What is wrong with the body is nothing against what it tells of.
+		data, _ := io.ReadAll(io.LimitReader(resp.Body, maxError))
+		return nil, &StatusError{Code: resp.StatusCode, Message: message(data)}
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err == nil && len(data) > maxAnswer {
+		err = fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", path, err)
 	}
-	if resp.StatusCode/100 != 2 {
-		var status struct{ Message string }
-		json.Unmarshal(data, &status)
-		return nil, &StatusError{Code: resp.StatusCode, Message: status.Message}
-	}
 	return data, nil
+}
+
+// message is what the body of an error says, in one line: the message of a
+// Status, or of a health check (a line for each) those that fail.
+func message(body []byte) string {
+	var status struct{ Message string }
+	if json.Unmarshal(body, &status) == nil && status.Message != "" {
+		return short(status.Message)
+	}
+	var failed []string
+	for _, line := range strings.Split(string(body), "\n") {
+		if strings.HasPrefix(line, "[-]") {
+			failed = append(failed, strings.TrimPrefix(line, "[-]"))
+		}
+	}
+	if len(failed) > 0 {
+		return short(strings.Join(failed, ", "))
+	}
+	return short(string(body))
+}
+
+// short makes one line of a text, and not a long one.
+func short(text string) string {
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "?")), " ")
+	if len(text) <= maxTold {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxTold], "") + "…"
 }

@@ -1,6 +1,7 @@
 package kubeapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -22,13 +23,23 @@ type Object struct {
 		Name              string
 		Namespace         string
 		DeletionTimestamp *string
+		OwnerReferences   []Owner
 	}
 	Status struct {
-		Phase             string
-		Conditions        []Condition
-		ContainerStatuses []ContainerStatus
-		PodIP             string
+		Phase                 string
+		Reason                string
+		Message               string
+		Conditions            []Condition
+		InitContainerStatuses []ContainerStatus
+		ContainerStatuses     []ContainerStatus
+		PodIP                 string
 	}
+}
+
+// Owner is what made a pod, and makes another where one is gone.
+type Owner struct {
+	Kind       string
+	Controller bool
 }
 
 // Condition is a condition of a node or pod.
@@ -40,6 +51,12 @@ type ContainerStatus struct {
 	RestartCount int
 	State        struct {
 		Waiting *struct{ Reason, Message string }
+	}
+	LastState struct {
+		Terminated *struct {
+			ExitCode        int
+			Reason, Message string
+		}
 	}
 }
 
@@ -57,6 +74,9 @@ func (c *Client) Waiting(ctx context.Context, node string) (string, error) {
 	if node != "" {
 		nodes.Items = slices.DeleteFunc(nodes.Items, func(o Object) bool { return o.Metadata.Name != node })
 	}
+	if len(nodes.Items) == 0 && node == "" {
+		return "no node has registered", nil
+	}
 	if len(nodes.Items) == 0 {
 		return fmt.Sprintf("node %q has not registered", node), nil
 	}
@@ -73,6 +93,9 @@ func (c *Client) Waiting(ctx context.Context, node string) (string, error) {
 	}
 	var waiting []string
 	for _, p := range pods.Items {
+		if p.over() {
+			continue
+		}
 		if why := p.unready(); why != "" {
 			waiting = append(waiting, p.Metadata.Name+" ("+why+")")
 		}
@@ -127,15 +150,31 @@ func (w workload) unready() string {
 	return ""
 }
 
+// over says whether a pod has ended and need not run again: it has done its
+// work, or failed (was evicted, say) and its controller makes another, which
+// counts instead of it.
+func (o *Object) over() bool {
+	switch o.Status.Phase {
+	case "Succeeded":
+		return true
+	case "Failed":
+		return slices.ContainsFunc(o.Metadata.OwnerReferences, func(r Owner) bool { return r.Controller && r.Kind != "Node" })
+	}
+	return false
+}
+
 // unready says why a node or pod is not ready; "" if it is.
 func (o *Object) unready() string {
 	if o.Metadata.DeletionTimestamp != nil {
 		return "being deleted"
 	}
-	for _, s := range o.Status.ContainerStatuses {
-		if w := s.State.Waiting; w != nil && w.Reason != "" {
-			return w.Reason
+	for _, s := range slices.Concat(o.Status.InitContainerStatuses, o.Status.ContainerStatuses) {
+		if why := s.waiting(); why != "" {
+			return why
 		}
+	}
+	if o.Status.Phase == "Failed" {
+		return short(strings.TrimSpace("failed " + cmp.Or(o.Status.Message, o.Status.Reason)))
 	}
 	for _, c := range o.Status.Conditions {
 		if c.Type != "Ready" {
@@ -144,13 +183,30 @@ func (o *Object) unready() string {
 		if c.Status == "True" {
 			return ""
 		}
-		if c.Message != "" {
-			return c.Message
+		if why := cmp.Or(c.Message, c.Reason); why != "" {
+			return short(why)
 		}
-		return c.Reason
 	}
-	if o.Status.Phase != "" {
-		return o.Status.Phase
+	return short(cmp.Or(o.Status.Message, o.Status.Reason, o.Status.Phase, "no status yet"))
+}
+
+// waiting says why a container does not run; "" if it is not told to wait.
+func (s ContainerStatus) waiting() string {
+	w := s.State.Waiting
+	if w == nil || w.Reason == "" {
+		return ""
 	}
-	return "no status yet"
+	why := w.Reason
+	if t := s.LastState.Terminated; t != nil {
+		// The message of a crash loop only counts the seconds to the next try.
+		why += fmt.Sprintf(": %s exited with %d", s.Name, t.ExitCode)
+		if t.Message != "" {
+			why += ": " + t.Message
+		} else if t.Reason != "" && t.Reason != "Error" {
+			why += ": " + t.Reason
+		}
+	} else if w.Message != "" {
+		why += ": " + w.Message
+	}
+	return short(why)
 }

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,7 +21,8 @@ import (
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 )
 
-// Pair is a certificate and its key.
+// Pair is a certificate and its key. What an authority signs is good for a
+// client, and for a server at 127.0.0.1.
 type Pair struct {
 	Cert *x509.Certificate
 	Key  *ecdsa.PrivateKey
@@ -55,7 +57,7 @@ func sign(t testing.TB, name string, by *Pair, v Validity) Pair {
 	v = v.orToday()
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name, Organization: []string{"system:masters"}},
-		NotBefore: v.From, NotAfter: v.To, BasicConstraintsValid: true,
+		NotBefore: v.From, NotAfter: v.To, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
 	parent, signer := template, key
