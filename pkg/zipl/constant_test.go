@@ -2,6 +2,7 @@ package zipl_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"testing"
@@ -66,6 +67,28 @@ func TestConstantOfSomethingElse(t *testing.T) {
 	} {
 		if _, err := zipl.Constant(section(b)); !errors.Is(err, zipl.ErrKernel) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	const version = "6.12.107+deb13-s390x (someone@host) #1"
+	image := kernel(0x22001, 0x1000)
+	copy(image[0x21000:], version+"\x00")
+	binary.BigEndian.PutUint64(image[0x10428:], 0x21000)
+	c, err := zipl.Read(bytes.NewReader(write(t, image, nil, "quiet").data), offset+room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, kernel := range map[string]*io.SectionReader{"image": section(image), "disk": c.Kernel} {
+		if got, err := zipl.Version(kernel); got != version || err != nil {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	for _, at := range []uint64{0, 0xffff, 1 << 62, 1 << 63} {
+		binary.BigEndian.PutUint64(image[0x10428:], at)
+		if got, err := zipl.Version(section(image)); got != "" || err != nil {
+			t.Errorf("at %#x: %q, %v", at, got, err)
 		}
 	}
 }

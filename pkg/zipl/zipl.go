@@ -58,6 +58,7 @@ const (
 	kernelMagic  = 0x10008
 	initrdStart  = 0x10408
 	initrdSize   = 0x10410
+	versionText  = 0x10428
 	maxLine      = 0x10430
 	commandLine  = 0x10480
 	legacyLine   = 896     // of kernels that do not say how much they take
