@@ -131,11 +131,18 @@ func read(d disk) (*gpt.Table, error) {
 	return t, nil
 }
 
+// Device is what Grow changes: a disk, or the file of one.
+type Device interface {
+	io.ReaderAt
+	io.WriterAt
+	Sync() error
+}
+
 // Grow moves the backup table to the end of a disk that is larger than the
 // table says, and extends its last partition up to there. It returns false
 // if that was done before. A power cut at any point leaves a table that Grow
 // finishes.
-func Grow(f *os.File, size int64) (bool, error) {
+func Grow(f Device, size int64) (bool, error) {
 	d := disk{ReaderAt: f, WriterAt: f, size: size, sync: f.Sync}
 	t, err := read(d)
 	if err != nil {

@@ -2,6 +2,9 @@ package gpt_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,9 +19,9 @@ const diskUUID = "11111111-2222-3333-4444-555555555555"
 func disk(t *testing.T) (*os.File, []gpt.Partition, int64) {
 	t.Helper()
 	parts := []gpt.Partition{
-		{Name: "boot", Type: gpt.TypeESP, UUID: "00000000-0000-0000-0000-000000000001", Size: 5 << 20},
-		{Name: "root-a", Type: "4f68bce3-e8cd-4db1-96e7-fbcaf984b709", UUID: "00000000-0000-0000-0000-000000000002", Size: 3<<20 + 1, Attributes: gpt.ReadOnly | gpt.NoAuto},
-		{Name: "state", Type: gpt.TypeVar, UUID: "00000000-0000-0000-0000-000000000003", Size: 4 << 20},
+		{Name: "boot", Type: gpt.TypeESP, UUID: "00000000-0000-0000-0000-000000000001", Size: 2 << 20},
+		{Name: "root-a", Type: "4f68bce3-e8cd-4db1-96e7-fbcaf984b709", UUID: "00000000-0000-0000-0000-000000000002", Size: 1<<20 + 1, Attributes: gpt.ReadOnly | gpt.NoAuto},
+		{Name: "state", Type: gpt.TypeVar, UUID: "00000000-0000-0000-0000-000000000003", Size: 1 << 20},
 	}
 	size := gpt.Layout(parts)
 	f, err := os.Create(filepath.Join(t.TempDir(), "disk"))
@@ -71,10 +74,6 @@ func TestGrow(t *testing.T) {
 	if err := f.Truncate(larger); err != nil {
 		t.Fatal(err)
 	}
-	before, err := os.ReadFile(f.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
 	if grown, err := gpt.Grow(f, larger); !grown || err != nil {
 		t.Fatalf("%v, %v", grown, err)
 	}
@@ -90,31 +89,129 @@ func TestGrow(t *testing.T) {
 	if grown, err := gpt.Grow(f, larger); grown || err != nil {
 		t.Errorf("a second time: %v, %v", grown, err)
 	}
-	after, err := os.ReadFile(f.Name())
+}
+
+// cache is a disk that keeps what is written until it is told to sync.
+type cache struct {
+	data   []byte
+	writes []write // since the last sync
+	synced [][]write
+}
+
+type write struct {
+	data []byte
+	at   int64
+}
+
+func (c *cache) ReadAt(p []byte, off int64) (int, error) {
+	return bytes.NewReader(c.data).ReadAt(p, off)
+}
+
+func (c *cache) WriteAt(p []byte, off int64) (int, error) {
+	for i := 0; i < len(p); i += gpt.SectorSize { // a sector is written wholly or not at all
+		part := p[i:min(i+gpt.SectorSize, len(p))]
+		c.writes = append(c.writes, write{bytes.Clone(part), off + int64(i)})
+	}
+	return copy(c.data[off:], p), nil
+}
+
+func (c *cache) Sync() error {
+	c.synced = append(c.synced, c.writes)
+	c.writes = nil
+	return nil
+}
+
+// Whatever reached the disk of the writes between two syncs, Grow finishes its
+// work after the next boot, and until then the partitions can be read.
+func TestGrowSurvivesPowerCuts(t *testing.T) {
+	f, parts, size := disk(t)
+	before, err := os.ReadFile(f.Name())
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A cut between any two sectors, in the order they were written in:
-	// backup table, backup header, table, header.
-	order := []int{larger/512 - 33, larger/512 - 1, 2, 1}
-	for cut := range order {
-		half := bytes.Clone(before)
-		for _, s := range order[:cut] {
-			n := 512
-			if s == 2 || s == larger/512-33 {
-				n = 32 * 512
+	const larger = 9 << 20
+	before = append(before, make([]byte, larger-size)...)
+	whole := &cache{data: bytes.Clone(before)}
+	if grown, err := gpt.Grow(whole, larger); !grown || err != nil {
+		t.Fatalf("%v, %v", grown, err)
+	}
+	if len(whole.writes) > 0 {
+		t.Errorf("%d writes are not synced", len(whole.writes))
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range whole.synced {
+		for try := range 10 {
+			cut := &cache{data: bytes.Clone(before)}
+			for _, batch := range whole.synced[:i] {
+				for _, w := range batch {
+					copy(cut.data[w.at:], w.data)
+				}
 			}
-			copy(half[s*512:s*512+n], after[s*512:])
+			for k, w := range whole.synced[i] {
+				// The first tries lose all but one sector, or one; the others any.
+				lost := random.IntN(2) == 0
+				switch {
+				case try < 3:
+					lost = k != try
+				case try < 6:
+					lost = k == try-3
+				}
+				if !lost {
+					copy(cut.data[w.at:], w.data)
+				}
+			}
+			got, err := gpt.Read(cut, larger)
+			if err != nil {
+				t.Fatalf("cut in batch %d, try %d: %v", i, try, err)
+			}
+			for k, p := range parts {
+				if got[k].Offset != p.Offset || got[k].UUID != p.UUID || got[k].Size < p.Size {
+					t.Fatalf("cut in batch %d, try %d: partition %d is %+v", i, try, k, got[k])
+				}
+			}
+			if _, err := gpt.Grow(cut, larger); err != nil {
+				t.Fatalf("cut in batch %d, try %d: %v", i, try, err)
+			}
+			if !bytes.Equal(cut.data, whole.data) {
+				t.Fatalf("cut in batch %d, try %d: the disk differs", i, try)
+			}
 		}
-		if err := os.WriteFile(f.Name(), half, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := gpt.Grow(f, larger); err != nil {
-			t.Errorf("after a cut behind write %d: %v", cut, err)
-			continue
-		}
-		if now, _ := os.ReadFile(f.Name()); !bytes.Equal(now, after) {
-			t.Errorf("after a cut behind write %d the disk differs", cut)
+	}
+}
+
+func TestWhatIsNoTable(t *testing.T) {
+	f, _, size := disk(t)
+	good, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(b []byte) []byte
+		want   string
+	}{
+		"small":                     {func(b []byte) []byte { return b[:1<<20] }, "a disk of 1048576 bytes holds none"},
+		"zeros":                     {func(b []byte) []byte { return make([]byte, len(b)) }, "reading the partition table:"},
+		"both headers damaged":      {func(b []byte) []byte { b[512+60] ^= 1; b[len(b)-512+60] ^= 1; return b }, "backup GPT also invalid"},
+		"a million entries":         {func(b []byte) []byte { b[512+82] = 0x0f; return b }, "entries of 128 bytes"},
+		"a million in the backup":   {func(b []byte) []byte { b[len(b)-512+82] = 0x0f; return b }, "entries of 128 bytes"},
+		"entries of another length": {func(b []byte) []byte { b[512+84] = 0; b[512+85] = 1; return b }, "entries of 256 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := c.change(bytes.Clone(good))
+			_, err := gpt.Read(bytes.NewReader(b), int64(len(b)))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if grown, err := gpt.Grow(&cache{data: b}, int64(len(b))); grown || err == nil {
+				t.Errorf("grown: %v, %v", grown, err)
+			}
+		})
+	}
+	for name, at := range map[string]int64{"header": 512 + 60, "entries": 1024 + 130} {
+		b := bytes.Clone(good)
+		b[at] ^= 1
+		if parts, err := gpt.Read(bytes.NewReader(b), size); err != nil || len(parts) != 3 {
+			t.Errorf("with a damaged primary %s: %d partitions, %v", name, len(parts), err)
 		}
 	}
 }
@@ -137,10 +234,30 @@ func FuzzRead(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(data[512:2048])
-	f.Fuzz(func(t *testing.T, head []byte) {
+	f.Add(data[512:2048], data[size-512:], true)
+	f.Add(data[512:2048], data[size-512:], false)
+	f.Add([]byte{}, data[size-512:], true)
+	f.Fuzz(func(t *testing.T, head, tail []byte, mend bool) {
 		b := bytes.Clone(data)
-		copy(b[512:], head)
-		gpt.Read(bytes.NewReader(b), int64(len(b)))
+		copy(b[512:len(b)-512], head)
+		copy(b[len(b)-512:], tail)
+		if mend { // so that more than checksums is tried
+			for _, h := range [][]byte{b[512:1024], b[len(b)-512:]} {
+				le := binary.LittleEndian
+				at := le.Uint64(h[72:])
+				if n := uint64(le.Uint32(h[80:])) * uint64(le.Uint32(h[84:])); at < uint64(len(b)/512) && n < uint64(len(b))-at*512 {
+					le.PutUint32(h[88:], crc32.ChecksumIEEE(b[at*512:][:n]))
+				}
+				le.PutUint32(h[16:], 0)
+				le.PutUint32(h[16:], crc32.ChecksumIEEE(h[:92]))
+			}
+		}
+		parts, err := gpt.Read(bytes.NewReader(b), int64(len(b)))
+		for _, p := range parts {
+			if err == nil && (p.Offset < 0 || p.Size <= 0 || p.Offset+p.Size > int64(len(b))) {
+				t.Errorf("partition %+v of a disk of %d bytes", p, len(b))
+			}
+		}
+		gpt.Grow(&cache{data: append(b, make([]byte, 2<<20)...)}, int64(len(b)+2<<20))
 	})
 }
