@@ -13,9 +13,10 @@ import (
 
 // Bounds on what a file system may ask of its reader.
 const (
-	maxPaths      = 1 << 22 // paths in a tree
+	maxTree       = 1 << 28 // bytes that the nodes of a tree take in memory, about
+	nodeCost      = 512     // of these, for each path beside its texts
 	maxFileBlocks = 1 << 24 // blocks of a file: 2 TiB in blocks of 128 KiB
-	maxTable      = 1 << 28 // bytes of the fragment, id or xattr table
+	maxTable      = 1 << 24 // bytes of the fragment, id or xattr table
 	metaCacheSize = 64      // metadata blocks that are kept uncompressed
 )
 

@@ -202,6 +202,7 @@ func FuzzOpen(f *testing.F) {
 		if err != nil {
 			return
 		}
+		r.Weigh(tr, 2, func(p string) int { return len(p) % 2 })
 		tr.Walk(func(p string, n *tree.Node) error {
 			if n.Content == nil || n.Size() > 1<<20 {
 				return nil

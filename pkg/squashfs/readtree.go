@@ -27,15 +27,15 @@ func (s *Reader) Tree() (*tree.Tree, error) {
 type treeLoader struct {
 	s       *Reader
 	builder *tree.Builder
-	paths   int
+	cost    int                     // of maxTree
 	seen    map[inodeRef]bool       // directories: each has one place
 	leaves  map[inodeRef]*tree.Node // the others: hard links share a node
 }
 
 // load reads what a directory entry of that basic type leads to.
 func (l *treeLoader) load(p string, ref inodeRef, kind uint16) error {
-	if l.paths++; l.paths > maxPaths {
-		return fmt.Errorf("more than %d paths", maxPaths)
+	if err := l.take(nodeCost + len(p)); err != nil {
+		return err
 	}
 	if n, ok := l.leaves[ref]; ok {
 		if basicType(n.Type) != kind {
@@ -46,6 +46,13 @@ func (l *treeLoader) load(p string, ref inodeRef, kind uint16) error {
 	n, list, err := l.s.readInode(ref, kind)
 	if err != nil {
 		return fmt.Errorf("%q: %w", p, err)
+	}
+	cost := len(n.Target)
+	for _, x := range n.Xattrs {
+		cost += nodeCost + len(x.Name) + len(x.Value)
+	}
+	if err := l.take(cost); err != nil {
+		return err
 	}
 	if err := l.builder.Put(p, n); err != nil {
 		return err
@@ -60,6 +67,14 @@ func (l *treeLoader) load(p string, ref inodeRef, kind uint16) error {
 	l.seen[ref] = true
 	if err := l.loadDir(p, list); err != nil {
 		return fmt.Errorf("%q: %w", p, err)
+	}
+	return nil
+}
+
+// take takes bytes from what a tree may have.
+func (l *treeLoader) take(bytes int) error {
+	if l.cost += bytes; l.cost > maxTree {
+		return fmt.Errorf("a tree that takes more than %d MiB of memory", maxTree>>20)
 	}
 	return nil
 }
