@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"strings"
@@ -113,15 +114,9 @@ func read(d disk) (*gpt.Table, error) {
 	if d.size < 3*Alignment {
 		return nil, fmt.Errorf("reading the partition table: a disk of %d bytes holds none", d.size)
 	}
-	// The library allocates what a header asks for.
-	for _, offset := range []int64{SectorSize, d.size - SectorSize} {
-		var h [92]byte
-		if _, err := d.ReadAt(h[:], offset); err != nil {
+	for _, sector := range []int64{1, d.size/SectorSize - 1} {
+		if err := d.checkHeader(sector); err != nil {
 			return nil, fmt.Errorf("reading the partition table: %w", err)
-		}
-		entries, entry := binary.LittleEndian.Uint32(h[80:]), binary.LittleEndian.Uint32(h[84:])
-		if string(h[:8]) == "EFI PART" && (entries > 1024 || entry != gpt.PartitionEntrySize) {
-			return nil, fmt.Errorf("reading the partition table: %d entries of %d bytes", entries, entry)
 		}
 	}
 	t, err := gpt.Read(d, SectorSize, SectorSize)
@@ -129,6 +124,35 @@ func read(d disk) (*gpt.Table, error) {
 		return nil, fmt.Errorf("reading the partition table: %w", err)
 	}
 	return t, nil
+}
+
+// checkHeader refuses a header that the library would believe, and then take
+// any amount of memory for, or write elsewhere than at the disk's two ends. One
+// that is damaged is left to the library, which takes the other.
+func (d disk) checkHeader(sector int64) error {
+	h := make([]byte, 92)
+	if _, err := d.ReadAt(h, sector*SectorSize); err != nil {
+		return err
+	}
+	le := binary.LittleEndian
+	sum := le.Uint32(h[16:])
+	le.PutUint32(h[16:], 0)
+	if string(h[:8]) != "EFI PART" || crc32.ChecksumIEEE(h) != sum {
+		return nil
+	}
+	primary, array := le.Uint64(h[24:]), le.Uint64(h[72:])
+	first, entries, entry := le.Uint64(h[40:]), le.Uint32(h[80:]), le.Uint32(h[84:])
+	if sector != 1 {
+		primary, array = le.Uint64(h[32:]), 2 // where the other one has its entries
+	}
+	sectors := uint64(entries) * gpt.PartitionEntrySize / SectorSize
+	switch {
+	case entries == 0 || entries > 1024 || entry != gpt.PartitionEntrySize || entries%4 != 0:
+		return fmt.Errorf("%d entries of %d bytes", entries, entry)
+	case primary != 1 || array != 2 || first < array+sectors:
+		return fmt.Errorf("header in sector %d, entries from sector %d, partitions from sector %d on", primary, array, first)
+	}
+	return nil
 }
 
 // Device is what Grow changes: a disk, or the file of one.

@@ -192,9 +192,14 @@ func TestWhatIsNoTable(t *testing.T) {
 		"small":                     {func(b []byte) []byte { return b[:1<<20] }, "a disk of 1048576 bytes holds none"},
 		"zeros":                     {func(b []byte) []byte { return make([]byte, len(b)) }, "reading the partition table:"},
 		"both headers damaged":      {func(b []byte) []byte { b[512+60] ^= 1; b[len(b)-512+60] ^= 1; return b }, "backup GPT also invalid"},
-		"a million entries":         {func(b []byte) []byte { b[512+82] = 0x0f; return b }, "entries of 128 bytes"},
-		"a million in the backup":   {func(b []byte) []byte { b[len(b)-512+82] = 0x0f; return b }, "entries of 128 bytes"},
-		"entries of another length": {func(b []byte) []byte { b[512+84] = 0; b[512+85] = 1; return b }, "entries of 256 bytes"},
+		"a million entries":         {func(b []byte) []byte { return field(b, 1, 80, 1<<20) }, "1048576 entries of 128 bytes"},
+		"a million in the backup":   {func(b []byte) []byte { return field(b, len(b)/512-1, 80, 1<<20) }, "1048576 entries of 128 bytes"},
+		"no entries":                {func(b []byte) []byte { return field(b, 1, 80, 0) }, "0 entries of 128 bytes"},
+		"entries of another length": {func(b []byte) []byte { return field(b, 1, 84, 256) }, "128 entries of 256 bytes"},
+		"header that is elsewhere":  {func(b []byte) []byte { return field(b, 1, 24, 4096) }, "header in sector 4096"},
+		"backup of another header":  {func(b []byte) []byte { return field(b, len(b)/512-1, 32, 4096) }, "header in sector 4096"},
+		"entries in a partition":    {func(b []byte) []byte { return field(b, 1, 72, 4096) }, "entries from sector 4096"},
+		"partitions in the entries": {func(b []byte) []byte { return field(b, 1, 40, 4) }, "partitions from sector 4 on"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := c.change(bytes.Clone(good))
@@ -207,13 +212,23 @@ func TestWhatIsNoTable(t *testing.T) {
 			}
 		})
 	}
-	for name, at := range map[string]int64{"header": 512 + 60, "entries": 1024 + 130} {
+	for name, at := range map[string]int64{"header": 512 + 60, "number of entries": 512 + 82, "entries": 1024 + 130} {
 		b := bytes.Clone(good)
 		b[at] ^= 1
 		if parts, err := gpt.Read(bytes.NewReader(b), size); err != nil || len(parts) != 3 {
 			t.Errorf("with a damaged primary %s: %d partitions, %v", name, len(parts), err)
 		}
 	}
+}
+
+// field changes a field of a header, and mends the checksum.
+func field(b []byte, sector, at int, v uint32) []byte {
+	h := b[sector*512:][:92]
+	le := binary.LittleEndian
+	le.PutUint32(h[at:], v)
+	le.PutUint32(h[16:], 0)
+	le.PutUint32(h[16:], crc32.ChecksumIEEE(h))
+	return b
 }
 
 func FuzzRead(f *testing.F) {
