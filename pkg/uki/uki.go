@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/slipway-os/slipway/pkg/tree"
 )
@@ -21,7 +22,13 @@ const (
 	characteristics = 0x40000040
 	maxStub         = 16 << 20
 	maxSize         = 1 << 30
+
+	pe32plus     = 0x20b
+	certificates = 4         // the data directory of signatures
+	minOptional  = 112 + 8*5 // up to and with that one
 )
+
+func allZero(b []byte) bool { return bytes.Equal(b, make([]byte, len(b))) }
 
 // Section is a section of an image: ".linux", ".initrd", ".cmdline", …
 type Section struct {
@@ -46,12 +53,18 @@ func New(stub []byte, sections []Section) (*Image, error) {
 	le := binary.LittleEndian
 	b := bytes.Clone(stub)
 	head := int(le.Uint32(b[0x3c:]))
-	if head < 0 || head+24+96 > len(b) || string(b[head:head+4]) != "PE\x00\x00" {
+	if string(b[:2]) != "MZ" || head < 0x40 || head > len(b)-24-minOptional || string(b[head:head+4]) != "PE\x00\x00" || le.Uint16(b[head+24:]) != pe32plus {
 		return nil, errors.New("reading the stub: not a PE program")
 	}
 	count := int(le.Uint16(b[head+6:]))
-	optional := head + 24
-	table := optional + int(le.Uint16(b[head+20:]))
+	optional, optionalSize := head+24, int(le.Uint16(b[head+20:]))
+	table := optional + optionalSize
+	if optionalSize < minOptional {
+		return nil, errors.New("reading the stub: its headers contradict themselves")
+	}
+	if n := le.Uint32(b[optional+108:]); n > certificates && !allZero(b[optional+112+8*certificates:][:8]) {
+		return nil, errors.New("reading the stub: it is signed, and adding to it would break that")
+	}
 	sectionAlign, fileAlign := int64(le.Uint32(b[optional+32:])), int64(le.Uint32(b[optional+36:]))
 	headers := int(le.Uint32(b[optional+60:]))
 	if sectionAlign <= 0 || fileAlign <= 0 || sectionAlign > 1<<20 || fileAlign > 1<<20 || headers > len(b) {
@@ -69,9 +82,12 @@ func New(stub []byte, sections []Section) (*Image, error) {
 	img := &Image{sections: sections}
 	var data int64
 	for i, s := range sections {
+		if s.Content == nil || s.Content.Size() == 0 || len(s.Name) == 0 || len(s.Name) > 8 {
+			return nil, fmt.Errorf("adding section %q: a section has a name of at most eight bytes, and content", s.Name)
+		}
 		size := s.Content.Size()
-		if len(s.Name) > 8 || size == 0 || offset+size > maxSize {
-			return nil, fmt.Errorf("adding section %q of %d bytes: it does not fit", s.Name, size)
+		if size > maxSize || offset+size > maxSize || address+size > math.MaxUint32 {
+			return nil, fmt.Errorf("adding section %q of %d bytes: the image would be too large", s.Name, size)
 		}
 		h := b[table+(count+i)*sectionHeader:]
 		copy(h[:8], append([]byte(s.Name), make([]byte, 8)...))
@@ -113,10 +129,15 @@ func (m *Image) Digest() tree.Digest {
 	return tree.Digest(h.Sum(nil))
 }
 
-// Open implements tree.Content.
+// Open implements tree.Content. It reads every section through, to see that
+// each is what its digest promised: a damaged one is a *tree.DamagedError.
 func (m *Image) Open() (tree.Reader, error) {
 	r := &reader{image: m}
 	for _, s := range m.sections {
+		if err := tree.Copy(io.Discard, s.Content); err != nil {
+			r.Close()
+			return nil, fmt.Errorf("reading section %q: %w", s.Name, err)
+		}
 		opened, err := s.Content.Open()
 		if err != nil {
 			r.Close()
@@ -185,5 +206,10 @@ func ReadSection(r io.ReaderAt, name string) (*io.SectionReader, error) {
 	if s == nil {
 		return nil, fmt.Errorf("reading the unified kernel image: no section %q", name)
 	}
-	return io.NewSectionReader(r, int64(s.Offset), int64(min(s.VirtualSize, s.Size))), nil
+	size := int64(min(s.VirtualSize, s.Size))
+	content := io.NewSectionReader(r, int64(s.Offset), size)
+	if n, err := content.ReadAt(make([]byte, 1), size-1); size > 0 && n == 0 {
+		return nil, fmt.Errorf("reading the unified kernel image: section %q is cut off: %w", name, err)
+	}
+	return content, nil
 }
