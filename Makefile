@@ -4,7 +4,7 @@ PROFILE ?= cp-$(ARCH)
 export ARCH
 RUN     ?= .
 # What the tests judge Slipway's work with.
-JUDGES  := qemu-system-x86 qemu-utils ovmf squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool
+JUDGES  := qemu-system-x86 qemu-utils ovmf squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool openssl
 
 .DEFAULT_GOAL := all
 .PHONY: all help image test qemu-test judges lint bench clean FORCE
