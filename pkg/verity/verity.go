@@ -116,8 +116,8 @@ func hashBlocks(ctx context.Context, r io.ReaderAt, n int64, salt []byte) ([]byt
 			}
 			count := min(chunk, n-start)
 			buf := make([]byte, count*BlockSize)
-			if _, err := r.ReadAt(buf, start*BlockSize); err != nil && !errors.Is(err, io.EOF) {
-				return fmt.Errorf("reading block %d: %w", start, err)
+			if n, err := r.ReadAt(buf, start*BlockSize); n < len(buf) {
+				return fmt.Errorf("reading block %d: %w", start+int64(n/BlockSize), err)
 			}
 			for i := range count {
 				sum := hash(salt, buf[i*BlockSize:(i+1)*BlockSize])

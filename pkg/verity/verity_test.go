@@ -1,6 +1,8 @@
 package verity_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"testing"
 
@@ -85,14 +88,7 @@ func TestAFlippedBitIsFound(t *testing.T) {
 			if c.tree {
 				f = tree
 			}
-			b := make([]byte, 1)
-			if _, err := f.ReadAt(b, c.offset); err != nil {
-				t.Fatal(err)
-			}
-			b[0] ^= 4
-			if _, err := f.WriteAt(b, c.offset); err != nil {
-				t.Fatal(err)
-			}
+			flip(t, f, c.offset)
 			err := verity.Verify(t.Context(), data, tree, r.RootHash, r.DataBlocks, nil)
 			if err == nil {
 				t.Fatal("accepted")
@@ -136,6 +132,142 @@ func TestCutOffDataIsAnError(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
+}
+
+// veritysetup finds what Verify finds.
+func TestVeritysetupFindsAFlippedBitToo(t *testing.T) {
+	judge, err := exec.LookPath("veritysetup")
+	if err != nil {
+		t.Fatal("veritysetup is not installed (on Debian: apt-get install cryptsetup-bin)")
+	}
+	for name, at := range map[string]int64{"data": 7 * verity.BlockSize, "tree": 2*verity.BlockSize + 5} {
+		t.Run(name, func(t *testing.T) {
+			data, tree, r := pair(t, 300)
+			f := map[string]*os.File{"data": data, "tree": tree}[name]
+			flip(t, f, at)
+			out, err := exec.Command(judge, "verify", data.Name(), tree.Name(), fmt.Sprintf("%x", r.RootHash)).CombinedOutput()
+			if err == nil {
+				t.Errorf("accepted: %s", out)
+			}
+			flip(t, f, at)
+			if out, err := exec.Command(judge, "verify", data.Name(), tree.Name(), fmt.Sprintf("%x", r.RootHash)).CombinedOutput(); err != nil {
+				t.Errorf("flipped back: %v: %s", err, out)
+			}
+		})
+	}
+}
+
+func flip(t *testing.T, f *os.File, at int64) {
+	t.Helper()
+	b := make([]byte, 1)
+	if _, err := f.ReadAt(b, at); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 4
+	if _, err := f.WriteAt(b, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWhatIsCutOffIsAnError(t *testing.T) {
+	data, tree, r := pair(t, 300)
+	if err := data.Truncate(299*verity.BlockSize + 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := verity.Build(t.Context(), data, 300*verity.BlockSize, discard{}, nil, [16]byte{}); err == nil || err.Error() != "reading block 299: EOF" {
+		t.Errorf("building: %v", err)
+	}
+	if err := verity.Verify(t.Context(), data, tree, r.RootHash, r.DataBlocks, nil); err == nil {
+		t.Error("verified data that is cut off")
+	}
+	data, tree, r = pair(t, 300)
+	for _, size := range []int64{r.Size - 1, verity.BlockSize + 1, verity.BlockSize, 100, 0} {
+		if err := tree.Truncate(size); err != nil {
+			t.Fatal(err)
+		}
+		if err := verity.Verify(t.Context(), data, tree, r.RootHash, r.DataBlocks, nil); err == nil {
+			t.Errorf("verified with a tree of %d bytes", size)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	data, tree, r := pair(t, 3)
+	for name, c := range map[string]struct {
+		size int64
+		salt int
+		want string
+	}{
+		"nothing":      {0, 0, "hashing 0 bytes: not a whole number of 4096-byte blocks"},
+		"half a block": {4097, 0, "hashing 4097 bytes: not a whole number of 4096-byte blocks"},
+		"long salt":    {4096, 257, "salt of 257 bytes: longer than 256"},
+	} {
+		if _, err := verity.Build(t.Context(), data, c.size, discard{}, make([]byte, c.salt), [16]byte{}); err == nil || err.Error() != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := verity.Verify(t.Context(), data, tree, r.RootHash, 4, nil); !errors.Is(err, verity.ErrMismatch) {
+		t.Errorf("another number of blocks: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := verity.Build(ctx, data, 4096, discard{}, nil, [16]byte{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("called off: %v", err)
+	}
+}
+
+// The number of cores must not show.
+func TestTheTreeIsAlwaysTheSame(t *testing.T) {
+	data, tree, r := pair(t, 1000)
+	want, err := os.ReadFile(tree.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := runtime.GOMAXPROCS(7)
+	defer runtime.GOMAXPROCS(before)
+	again := &buffer{}
+	result, err := verity.Build(t.Context(), data, 1000*verity.BlockSize, again, []byte("salt"), [16]byte{9})
+	if err != nil || result != r || !bytes.Equal(again.data, want) {
+		t.Errorf("%+v, not %+v; %v", result, r, err)
+	}
+}
+
+// buffer is an io.WriterAt in memory.
+type buffer struct{ data []byte }
+
+func (b *buffer) WriteAt(p []byte, off int64) (int, error) {
+	if end := int(off) + len(p); end > len(b.data) {
+		b.data = append(b.data, make([]byte, end-len(b.data))...)
+	}
+	return copy(b.data[off:], p), nil
+}
+
+type discard struct{}
+
+func (discard) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+
+func FuzzReadSuperblock(f *testing.F) {
+	var b buffer
+	if _, err := verity.Build(f.Context(), bytes.NewReader(make([]byte, verity.BlockSize)), verity.BlockSize, &b, []byte("salt"), [16]byte{9}); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.data)
+	f.Add(b.data[:verity.BlockSize-1])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		sb, err := verity.ReadSuperblock(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		// What is read as a superblock is one that Build could have written.
+		if sb.DataBlocks <= 0 || len(sb.Salt) > verity.MaxSalt {
+			t.Errorf("superblock %+v", sb)
+		}
+		again := make([]byte, 0, verity.BlockSize)
+		again = append(again, data[:verity.BlockSize]...)
+		if other, err := verity.ReadSuperblock(bytes.NewReader(again)); err != nil || other.UUID != sb.UUID {
+			t.Errorf("what lies behind it matters: %v", err)
+		}
+	})
 }
 
 func TestPartUUIDs(t *testing.T) {
