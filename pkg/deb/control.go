@@ -55,22 +55,28 @@ func (r *record) readControl(archive io.Reader) error {
 
 // parseControl reads the fields of a control file (Debian policy, section 5.1).
 func parseControl(text string) map[string]string {
-	fields := map[string]string{}
-	last := ""
+	values := map[string]*strings.Builder{}
+	var last *strings.Builder
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\r\n\t ")
 		switch {
 		case line == "" || line[0] == '#':
 		case line[0] == ' ' || line[0] == '\t':
-			if last != "" {
-				fields[last] += "\n" + strings.TrimLeft(line, " \t")
+			if last != nil {
+				last.WriteString("\n" + strings.TrimLeft(line, " \t"))
 			}
 		default:
-			name, value, ok := strings.Cut(line, ":")
-			if last = name; ok {
-				fields[name] = strings.TrimSpace(value)
+			last = nil
+			if name, value, ok := strings.Cut(line, ":"); ok {
+				last = &strings.Builder{}
+				last.WriteString(strings.TrimSpace(value))
+				values[name] = last
 			}
 		}
+	}
+	fields := make(map[string]string, len(values))
+	for name, value := range values {
+		fields[name] = value.String()
 	}
 	return fields
 }
@@ -81,8 +87,8 @@ func parseConffiles(text string) []string {
 	var files []string
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
-		if name, ok := strings.CutPrefix(line, "/"); ok && name != "" {
-			files = append(files, path.Clean(name))
+		if name := path.Clean(line); path.IsAbs(name) && name != "/" {
+			files = append(files, strings.TrimLeft(name, "/"))
 		}
 	}
 	return files

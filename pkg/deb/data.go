@@ -19,7 +19,9 @@ import (
 const (
 	maxEntries   = 1 << 20
 	maxDataBytes = 16 << 30
-	maxXattrs    = 64 << 10
+	maxPath      = 4096     // of a path or a link's target, as in Linux
+	maxXattrs    = 64 << 10 // of one entry, as in Linux
+	maxNames     = 64 << 20 // of all paths, targets and extended attributes together
 )
 
 // entry is a path in a data archive.
@@ -37,6 +39,15 @@ type entry struct {
 	Offset  int64             `json:"o,omitempty"` // of the content in the decoded archive
 	Size    int64             `json:"s,omitempty"`
 	SHA256  string            `json:"h,omitempty"` // of the content, if there is any
+}
+
+// names returns the length of all that an entry names, in bytes.
+func (e *entry) names() int {
+	n := len(e.Path) + len(e.Target)
+	for name, value := range e.Xattrs {
+		n += len(name) + len(value)
+	}
+	return n
 }
 
 // counter knows how many bytes went through.
@@ -61,6 +72,7 @@ func readData(archive io.Reader, w io.Writer) ([]entry, int64, error) {
 	t := tar.NewReader(in)
 	buf := make([]byte, 1<<18)
 	var entries []entry
+	names := 0
 	for {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
@@ -75,6 +87,9 @@ func readData(archive io.Reader, w io.Writer) ([]entry, int64, error) {
 		e, err := newEntry(h)
 		if err != nil {
 			return nil, 0, err
+		}
+		if names += e.names(); names > maxNames {
+			return nil, 0, fmt.Errorf("more than %d bytes of names and extended attributes", maxNames)
 		}
 		if e.Type == tree.File && h.Size > 0 {
 			e.Offset, e.Size = in.n, h.Size
@@ -118,8 +133,8 @@ func newEntry(h *tar.Header) (entry, error) {
 	case tar.TypeDir:
 		e.Type = tree.Dir
 	case tar.TypeSymlink:
-		if h.Linkname == "" {
-			return entry{}, fmt.Errorf("%q: symlink without a target", h.Name)
+		if h.Linkname == "" || len(h.Linkname) > maxPath || strings.ContainsRune(h.Linkname, 0) {
+			return entry{}, fmt.Errorf("%q: symlink to %.100q, which is no path", h.Name, h.Linkname)
 		}
 		e.Type, e.Mode, e.Target = tree.Symlink, 0o777, h.Linkname
 	case tar.TypeLink:
@@ -162,6 +177,9 @@ func newEntry(h *tar.Header) (entry, error) {
 // localPath returns the clean relative form of a path in an archive. One that
 // is absolute or climbs is refused.
 func localPath(name string) (string, error) {
+	if len(name) > maxPath {
+		return "", fmt.Errorf("path %.100q… of %d bytes", name, len(name))
+	}
 	if name == "" || path.IsAbs(name) || strings.ContainsRune(name, 0) || slices.Contains(strings.Split(name, "/"), "..") {
 		return "", fmt.Errorf("path %q leads out of the package", name)
 	}

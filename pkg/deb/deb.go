@@ -134,6 +134,11 @@ func (r *record) open(st *store.Store) (*Package, error) {
 }
 
 func decode(ctx context.Context, st *store.Store, d *decoder, blob tree.Content) (*record, error) {
+	// First of all: nothing of a package that is not the one that was locked
+	// may get any further.
+	if err := tree.Copy(io.Discard, blob); err != nil {
+		return nil, diag.IO(err)
+	}
 	file, err := blob.Open()
 	if err != nil {
 		return nil, diag.IO(err)
@@ -191,7 +196,7 @@ func parts(r io.ReaderAt, members []member) (control, data member, err error) {
 	if len(members) == 0 || members[0].name != "debian-binary" {
 		return control, data, errors.New("not a Debian package: it does not start with debian-binary")
 	}
-	version := make([]byte, 2)
+	version := make([]byte, min(members[0].size, 2))
 	if _, err := r.ReadAt(version, members[0].offset); err != nil || string(version) != "2." {
 		return control, data, fmt.Errorf("package of format %q: only format 2 is known", version)
 	}

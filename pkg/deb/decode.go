@@ -2,6 +2,7 @@ package deb
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -158,8 +159,11 @@ func decodeBlock(r io.ReaderAt, b xzBlock) ([]byte, error) {
 		return nil, noEOF(err)
 	}
 	// The end must be read for the check to be verified.
-	if n, err := z.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		return nil, fmt.Errorf("xz block longer than its index says: %w", err)
+	switch n, err := z.Read(make([]byte, 1)); {
+	case n != 0:
+		return nil, fmt.Errorf("xz block longer than the %d bytes that its index says", b.size)
+	case err != io.EOF:
+		return nil, err
 	}
 	return data, nil
 }
@@ -176,7 +180,7 @@ func (o *ordered) Read(p []byte) (int, error) {
 		}
 		result, ok := <-o.blocks
 		if !ok {
-			o.err = o.ctx.Err()
+			o.err = cmp.Or(o.ctx.Err(), io.ErrClosedPipe)
 			continue
 		}
 		block := <-result

@@ -22,7 +22,7 @@ const (
 var (
 	xzMagic       = []byte{0xfd, '7', 'z', 'X', 'Z', 0}
 	xzFooterMagic = []byte("YZ")
-	errXzIndex    = errors.New("damaged xz index")
+	errXzIndex    = errors.New("damaged xz index or footer")
 )
 
 // xzBlock is a block of an .xz file, which can be decoded by itself.
@@ -53,6 +53,9 @@ func xzBlocks(r io.ReaderAt, size int64) ([]xzBlock, error) {
 	}
 	if !bytes.HasSuffix(footer[:], xzFooterMagic) {
 		return nil, nil // stream padding, or damage, which the decoder will find
+	}
+	if crc32.ChecksumIEEE(footer[4:10]) != binary.LittleEndian.Uint32(footer[:]) || !bytes.Equal(footer[8:10], header[6:8]) {
+		return nil, errXzIndex
 	}
 	length := (int64(binary.LittleEndian.Uint32(footer[4:])) + 1) * 4
 	if length > xzMaxIndex || length > size-xzHeaderSize-xzFooterSize {
@@ -112,6 +115,9 @@ func parseXzIndex(index []byte) ([]xzBlock, error) {
 			return nil, errXzIndex
 		}
 		blocks[i] = xzBlock{unpadded: unpadded, size: size}
+	}
+	if len(body) > 3 || len(bytes.Trim(body, "\x00")) > 0 { // padding to four bytes
+		return nil, errXzIndex
 	}
 	return blocks, nil
 }
