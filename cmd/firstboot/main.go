@@ -36,6 +36,21 @@ func newRootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return diag.Inputf("%w; see '%s --help'", err, c.CommandPath())
+	})
 	root.AddCommand(newConfigureCommand(), newSeedCommand(), newStatusCommand())
+	for _, c := range root.Commands() {
+		c.Args = none
+	}
+	root.Args, root.RunE = none, func(c *cobra.Command, _ []string) error { return c.Help() }
 	return root
+}
+
+// none refuses arguments, as bad input.
+func none(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return diag.Inputf("unknown argument %q; see '%s --help'", args[0], c.CommandPath())
+	}
+	return nil
 }

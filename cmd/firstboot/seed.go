@@ -14,7 +14,6 @@ func newSeedCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "seed",
 		Short: "Make the baked images known to containerd, before it starts",
-		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := podnet.Prepare(); err != nil {
 				return err

@@ -3,6 +3,7 @@ package configurator
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,71 +14,32 @@ import (
 	"strings"
 	"time"
 
-	"github.com/slipway-os/slipway/pkg/durable"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/kubeapi"
+	"github.com/slipway-os/slipway/pkg/podnet"
 )
 
 // client asks this node's API server as the administrator.
 func (c *Configurator) client() (*kubeapi.Client, error) {
-	data, err := os.ReadFile(adminConfig)
+	data, err := os.ReadFile(c.path(adminConfig))
 	if err != nil {
 		return nil, err
 	}
 	return kubeapi.FromKubeconfig(data, nil)
 }
 
-// waitAPI waits for the API server to live. What keeps it from
-// that is told whenever it changes.
+// waitAPI waits for the API server to live, and tells now and then what keeps
+// it from that.
 func (c *Configurator) waitAPI(ctx context.Context) error {
 	client, err := c.client()
 	if err != nil {
 		return err
 	}
-	said := time.Now()
-	for {
-		asked, cancel := context.WithTimeout(ctx, 10*time.Second)
-		_, err := client.Send(asked, http.MethodGet, "/livez", "", nil)
-		cancel()
-		if err == nil || ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if time.Since(said) > 20*time.Second {
-			c.status.Waiting(why(err))
-			said = time.Now()
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(250 * time.Millisecond):
-		}
-	}
-}
-
-// why says what is known of an API server that is not ready: which of the
-// static pods' containers run.
-func why(err error) string {
-	var status *kubeapi.StatusError
-	if errors.As(err, &status) {
-		return "the API server answers, but is not ready: " + status.Message
-	}
-	running := runningPods()
-	if len(running) == 0 {
-		return "the kubelet has started no pod yet"
-	}
-	return "the API server does not answer; there are logs of " + strings.Join(running, ", ")
-}
-
-// runningPods names the pods whose containers have written logs.
-func runningPods() []string {
-	dirs, _ := filepath.Glob("/var/log/pods/kube-system_*/*")
-	var names []string
-	for _, d := range dirs {
-		if name := filepath.Base(d); !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names
+	defer client.Close()
+	return c.waitFor(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
+		_, err := client.Send(ctx, http.MethodGet, "/livez", "", nil)
+		return "", err
+	})
 }
 
 // waitReady waits for the node to be Ready and every pod of kube-system to run.
@@ -86,45 +48,77 @@ func (c *Configurator) waitReady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	said := ""
+	defer client.Close()
+	return c.waitFor(ctx, 500*time.Millisecond, func(ctx context.Context) (string, error) {
+		return client.Waiting(ctx, c.pinned.NodeName)
+	})
+}
+
+// waitFor asks until the answer is that there is nothing to wait for. What
+// there is, is told when it changes; an API server that does not answer, which
+// is so at every start for a while, only after some time.
+func (c *Configurator) waitFor(ctx context.Context, pause time.Duration, ask func(context.Context) (string, error)) error {
+	const patience = 20 * time.Second
+	said, since := "", time.Now()
 	for {
 		asked, cancel := context.WithTimeout(ctx, 10*time.Second)
-		waiting, err := client.Waiting(asked, c.pinned.NodeName)
+		waiting, err := ask(asked)
 		cancel()
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return ctx.Err()
-		case err != nil:
-			waiting = "the API server does not answer yet"
-		case waiting == "":
-			return c.forgetSecrets()
 		}
-		if waiting != said {
+		if err == nil && waiting == "" {
+			return nil
+		}
+		if err == nil {
+			since = time.Now()
+		} else if time.Since(since) > patience {
+			waiting = c.why(err)
+		}
+		if waiting != "" && waiting != said {
 			c.status.Waiting(waiting)
 			said = waiting
 		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(pause):
 		}
 	}
 }
 
-// forgetSecrets removes from the disk what only the start needed.
-func (c *Configurator) forgetSecrets() error {
-	if err := removeAll(kubeadmFile); err != nil {
-		return err
+// why says what is known of an API server that is not ready: what it says
+// itself, that the node's address is gone, or which containers have run.
+func (c *Configurator) why(err error) string {
+	var status *kubeapi.StatusError
+	if errors.As(err, &status) {
+		return "the API server answers, but is not ready: " + status.Message
 	}
-	if c.pinned.Token == "" {
-		return nil
+	var unknown *tls.CertificateVerificationError
+	if errors.As(err, &unknown) {
+		return "the API server's certificate is not accepted: " + unknown.Err.Error()
 	}
-	c.pinned.Token, c.pinned.CertificateKey = "", ""
-	data, err := json.Marshal(c.pinned)
-	if err != nil {
-		return err
+	if ip := c.pinned.NodeIP; ip != "" && !podnet.HasAddress(ip) {
+		return fmt.Sprintf("the address %s, which this node was configured with, is on none of its interfaces; give it back to the machine", ip)
 	}
-	return durable.WriteFile(pinnedFile, data, 0o600)
+	running := c.runningPods()
+	if len(running) == 0 {
+		return "the kubelet has started no pod yet"
+	}
+	return "the API server does not answer; there are logs of " + strings.Join(running, ", ")
+}
+
+// runningPods names the containers that have written logs.
+func (c *Configurator) runningPods() []string {
+	dirs, _ := filepath.Glob(c.path("/var/log/pods/kube-system_*/*"))
+	var names []string
+	for _, d := range dirs {
+		if name := filepath.Base(d); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // configMap is a ConfigMap of the API.
@@ -143,30 +137,30 @@ func (c *Configurator) dns(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer client.Close()
 	const all = "/api/v1/namespaces/kube-system/configmaps"
 	const one = all + "/coredns"
-	domain := c.role.Cluster.DNSDomain
-	wanted := kubeadm.Corefile(domain, hasResolver())
 	var old configMap
-	for {
-		err = client.Get(ctx, one, &old)
+	found := false
+	err = c.waitFor(ctx, 500*time.Millisecond, func(ctx context.Context) (string, error) {
+		err := client.Get(ctx, one, &old)
 		var status *kubeapi.StatusError
-		if err == nil || errors.As(err, &status) && status.Code == http.StatusNotFound {
-			break
+		if errors.As(err, &status) && status.Code == http.StatusNotFound {
+			return "", nil
 		}
-		c.status.Waiting("the API server does not answer yet")
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(500 * time.Millisecond):
-		}
+		found = err == nil
+		return "", err
+	})
+	if err != nil {
+		return err
+	}
+	wanted, ok := corefile(c.role.Cluster.DNSDomain, c.hasResolver(), found, old.Data["Corefile"])
+	if !ok {
+		return nil
 	}
 	method, path := http.MethodPost, all
-	if err == nil {
+	if found {
 		method, path = http.MethodPut, one
-		if now := old.Data["Corefile"]; now == wanted || now != kubeadm.Corefile(domain, !hasResolver()) {
-			return nil
-		}
 	}
 	body, err := json.Marshal(configMap{APIVersion: "v1", Kind: "ConfigMap", Metadata: map[string]any{"name": "coredns", "namespace": "kube-system"}, Data: map[string]string{"Corefile": wanted}})
 	if err != nil {
@@ -178,9 +172,17 @@ func (c *Configurator) dns(ctx context.Context) error {
 	return nil
 }
 
+// corefile returns what CoreDNS's configuration is to be, and whether it has
+// to be written.
+func corefile(domain string, upstream, found bool, old string) (wanted string, write bool) {
+	wanted = kubeadm.Corefile(domain, upstream)
+	// Only Slipway's own is replaced.
+	return wanted, !found || old == kubeadm.Corefile(domain, !upstream)
+}
+
 // hasResolver says whether the node knows a resolver, as its pods see it.
-func hasResolver() bool {
-	data, err := os.ReadFile("/run/systemd/resolve/resolv.conf")
+func (c *Configurator) hasResolver() bool {
+	data, err := os.ReadFile(c.path("/run/systemd/resolve/resolv.conf"))
 	if err != nil {
 		return false
 	}

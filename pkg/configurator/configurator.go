@@ -9,11 +9,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/slipway-os/slipway/pkg/diag"
-	"github.com/slipway-os/slipway/pkg/durable"
 	"github.com/slipway-os/slipway/pkg/journal"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/manifest"
@@ -27,16 +26,16 @@ const (
 	journalFile = "/var/lib/slipway/journal.json"
 	pinnedFile  = "/var/lib/slipway/pinned.json"
 	kubeadmFile = "/var/lib/slipway/kubeadm.yaml"
-	adminConfig = "/etc/kubernetes/admin.conf"
+	adminConfig = kubeadm.ConfigDir + "/admin.conf"
 	imageFile   = "/" + manifest.ImagePath
 	sentinel    = "/run/cluster-api/bootstrap-success.complete"
 	criSocket   = "/run/containerd/containerd.sock"
-	retryAfter  = 10 * time.Second
 	ready       = "ready" // the last step
 )
 
 // Configurator brings one node into its role.
 type Configurator struct {
+	root    string // what the places are below: "/" on a node
 	role    *role.Role
 	image   manifest.Image
 	journal *journal.Journal
@@ -44,31 +43,20 @@ type Configurator struct {
 	status  *status.Reporter
 }
 
-// step is one step of the journal.
-type step struct {
-	name  string
-	doing string // for people: "making certificates"
-	run   func(context.Context) error
-	// clean removes what an interrupted attempt may have left half-written.
-	clean func() error
-	// next is what a person can do if the step keeps failing.
-	next string
-	// always means at every boot, not once.
-	always bool
-}
-
 // New reads the role and the image's description, and checks the one against
 // the other.
-func New(report *status.Reporter) (*Configurator, error) {
-	c := &Configurator{status: report}
-	data, err := os.ReadFile(imageFile)
+func New(report *status.Reporter) (*Configurator, error) { return newAt("/", report) }
+
+func newAt(root string, report *status.Reporter) (*Configurator, error) {
+	c := &Configurator{root: root, status: report}
+	data, err := os.ReadFile(c.path(imageFile))
 	if err == nil {
 		err = json.Unmarshal(data, &c.image)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading what the image says of itself: %w", err)
 	}
-	data, err = os.ReadFile(RoleFile)
+	data, err = os.ReadFile(c.path(RoleFile))
 	if err != nil {
 		return nil, diag.Inputf("reading the role: %w", err)
 	}
@@ -78,8 +66,8 @@ func New(report *status.Reporter) (*Configurator, error) {
 	if err := c.role.CheckImage(c.image); err != nil {
 		return nil, err
 	}
-	if c.journal, err = journal.Open(journalFile); err != nil {
-		return nil, err
+	if c.journal, err = journal.Open(c.path(journalFile)); err != nil {
+		return nil, &FatalError{err}
 	}
 	if err := c.recall(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -87,109 +75,67 @@ func New(report *status.Reporter) (*Configurator, error) {
 	return c, nil
 }
 
+// path returns a place on the node.
+func (c *Configurator) path(place string) string { return filepath.Join(c.root, place) }
+
+// FatalError is one that trying again cannot mend: somebody has to.
+type FatalError struct{ error }
+
+func (e *FatalError) Unwrap() error { return e.error }
+
 // Run works through the steps until the node is Ready. It goes on where an
 // earlier run, or an earlier boot, stopped, and tries a step that fails again
 // and again.
 func (c *Configurator) Run(ctx context.Context) error {
-	if err := c.inspect(); err != nil {
-		c.status.Failed(err, "", 0)
+	engine := &engine{journal: c.journal, status: c.status, pause: retryAfter, disks: []string{c.path("/etc"), c.path("/var")}}
+	if err := engine.until(ctx, "", func(context.Context) error { return c.inspect() }); err != nil {
 		return err
 	}
 	again := c.journal.Done(ready)
-	steps := c.steps()
-	if again {
-		steps = slices.DeleteFunc(steps, func(s step) bool { return !s.always })
+	// What was found damaged is made again, after Ready too.
+	due := slices.DeleteFunc(c.steps(), func(s step) bool { return c.journal.Done(s.name) && !s.always })
+	if err := c.needConfig(due); err != nil {
+		return err
 	}
-	for i, s := range steps {
-		if c.journal.Done(s.name) && !s.always {
-			continue
-		}
-		if err := c.persist(ctx, s, i+1, len(steps)); err != nil {
+	if again {
+		if err := engine.run(ctx, due); err != nil {
 			return err
 		}
+	} else if err := engine.run(ctx, c.steps()); err != nil {
+		return err
+	}
+	if err := c.forgetSecrets(); err != nil {
+		return fmt.Errorf("removing what only the start needed: %w", err)
 	}
 	summary, err := c.summary()
 	if err != nil {
 		return err
 	}
 	c.status.Ready(summary, again)
-	if err := os.MkdirAll("/run/cluster-api", 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(c.path(sentinel)), 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(sentinel, []byte("success\n"), 0o644)
+	return os.WriteFile(c.path(sentinel), []byte("success\n"), 0o644)
 }
 
-// persist does a step, however often it takes.
-func (c *Configurator) persist(ctx context.Context, s step, number, of int) error {
-	for {
-		c.status.Step(s.name, s.doing, number, of)
-		err := c.attempt(ctx, s)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		var fatal *fatalError
-		if errors.As(err, &fatal) {
-			c.status.Failed(err, s.next, 0)
-			return err
-		}
-		c.status.Failed(err, s.next, retryAfter)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(retryAfter):
-		}
+// needConfig writes the configuration of kubeadm's phases anew if one of the
+// steps that are due needs it and it was removed: after Ready it is.
+func (c *Configurator) needConfig(due []step) error {
+	if !c.journal.Done("node") || !slices.ContainsFunc(due, func(s step) bool { return !s.always }) {
+		return nil
 	}
-}
-
-// attempt does a step once. What it wrote is on the disk before the journal
-// says that it is done.
-func (c *Configurator) attempt(ctx context.Context, s step) error {
-	if c.journal.Done(s.name) {
-		return s.run(ctx)
-	}
-	if c.journal.Interrupted(s.name) && s.clean != nil {
-		if err := s.clean(); err != nil {
-			return fmt.Errorf("clearing what an interrupted attempt left: %w", err)
-		}
-	}
-	start := time.Now()
-	if err := c.journal.Begin(s.name); err != nil {
+	if _, err := os.Stat(c.path(kubeadmFile)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := s.run(ctx); err != nil {
-		return err
-	}
-	for _, dir := range []string{"/etc", "/var"} {
-		if err := durable.SyncTree(dir); err != nil {
-			return fmt.Errorf("syncing %s: %w", dir, err)
-		}
-	}
-	return c.journal.End(s.name, time.Since(start))
+	return c.writeConfig(c.pinned)
 }
-
-// fatalError is one that trying again cannot mend.
-type fatalError struct{ error }
-
-func (e *fatalError) Unwrap() error { return e.error }
 
 // summary describes the node for the last line.
 func (c *Configurator) summary() (status.Summary, error) {
-	hash, err := kubeadm.CAHash(kubeadm.PKIDir)
+	hash, err := kubeadm.CAHash(c.path(kubeadm.PKIDir))
 	s := status.Summary{Node: c.pinned.NodeName, Address: c.pinned.NodeIP, Role: c.role.Role, Cluster: c.role.Cluster.Name, Version: c.image.KubernetesVersion, CAHash: hash}
 	for _, e := range c.journal.Entries() {
 		s.Timings = append(s.Timings, status.Timing{Step: e.Step, Seconds: e.Seconds})
 	}
 	return s, err
-}
-
-// removeAll removes files that may not exist.
-func removeAll(files ...string) error {
-	var errs []error
-	for _, f := range files {
-		errs = append(errs, os.RemoveAll(f))
-	}
-	return errors.Join(errs...)
 }

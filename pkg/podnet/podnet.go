@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/slipway-os/slipway/pkg/durable"
@@ -140,6 +141,18 @@ func Uplink(v6 bool) (netip.Addr, bool) {
 		}
 	}
 	return found, found.IsValid()
+}
+
+// HasAddress says whether an interface of this machine has an address.
+func HasAddress(ip string) bool {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return true // who knows
+	}
+	return slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		prefix, err := netip.ParsePrefix(a.String())
+		return err == nil && prefix.Addr().Unmap().String() == ip
+	})
 }
 
 // defaultRoute returns the interface of the default route, from procfs

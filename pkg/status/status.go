@@ -1,5 +1,5 @@
-// Package status tells how far a node is: lines on every console, and one
-// JSON file for machines.
+// Package status tells how far a node is: lines on every console, one screen
+// at every login prompt, and one JSON file for machines.
 package status
 
 import (
@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,17 +18,27 @@ import (
 // File is where the status lies on the node.
 const File = "/run/slipway/status.json"
 
+// States of a node.
+const (
+	Working = "working"
+	Waiting = "waiting"
+	Failed  = "failed"  // and will be tried again
+	Refused = "refused" // until somebody mends what is wrong
+	Ready   = "ready"
+)
+
 // Status is what the file says.
 type Status struct {
-	State   string    `json:"state"` // working, waiting, failed, refused or ready
-	Step    string    `json:"step,omitempty"`
-	Number  int       `json:"number,omitempty"`
-	Of      int       `json:"of,omitempty"`
-	Doing   string    `json:"doing,omitempty"`
-	Since   time.Time `json:"since"`
-	Cause   string    `json:"cause,omitempty"`
-	Next    string    `json:"next,omitempty"`
-	Summary *Summary  `json:"summary,omitempty"`
+	State    string    `json:"state"` // one of the states above
+	Step     string    `json:"step,omitempty"`
+	Number   int       `json:"number,omitempty"`
+	Of       int       `json:"of,omitempty"`
+	Doing    string    `json:"doing,omitempty"`
+	Since    time.Time `json:"since"` // when the step began, or the node became Ready
+	Cause    string    `json:"cause,omitempty"`
+	Next     string    `json:"next,omitempty"`
+	Warnings []string  `json:"warnings,omitempty"`
+	Summary  *Summary  `json:"summary,omitempty"`
 }
 
 // Summary describes a node that is Ready.
@@ -50,62 +61,90 @@ type Timing struct {
 
 // Reporter tells of steps.
 type Reporter struct {
-	mu     sync.Mutex
 	say    func(format string, args ...any)
 	uptime func() time.Duration
 	file   string
-	now    Status
+
+	mu    sync.Mutex
+	now   Status
+	shown string    // what the login prompts were last told to show anew
+	last  string    // failure that was last said
+	lapse time.Time // until when it need not be said again
 }
 
 // NewReporter returns a reporter that says lines by say and writes the status
-// to file.
+// to file, and the screen beside it.
 func NewReporter(file string, say func(string, ...any), uptime func() time.Duration) *Reporter {
 	return &Reporter{say: say, uptime: uptime, file: file}
 }
 
 // Step says that a step begins.
 func (r *Reporter) Step(name, doing string, number, of int) {
-	r.set(Status{State: "working", Step: name, Doing: doing, Number: number, Of: of, Since: time.Now().UTC()})
+	r.change(func(s *Status) {
+		*s = Status{State: Working, Step: name, Doing: doing, Number: number, Of: of, Since: time.Now().UTC(), Warnings: s.Warnings}
+		r.last = ""
+	})
 	r.say("%2d/%d %s", number, of, doing)
 }
 
 // Note says something worth knowing of a step that is done.
 func (r *Reporter) Note(text string) { r.say("      %s", text) }
 
+// Warn says what is wrong without keeping the node from its work. It stays in
+// the status.
+func (r *Reporter) Warn(text string) {
+	r.change(func(s *Status) {
+		if !slices.Contains(s.Warnings, text) {
+			s.Warnings = append(slices.Clip(s.Warnings), text)
+		}
+	})
+	r.say("WARNING: %s", text)
+}
+
 // Waiting says what a step waits for.
 func (r *Reporter) Waiting(cause string) {
-	r.mu.Lock()
-	s := r.now
-	r.mu.Unlock()
-	s.State, s.Cause = "waiting", cause
-	r.set(s)
+	r.change(func(s *Status) { s.State, s.Cause, s.Next = Waiting, cause, "" })
 	r.say("      waiting: %s", cause)
 }
 
-// Failed says that a step failed, and when it is tried again; 0 for never.
-func (r *Reporter) Failed(err error, next string, again time.Duration) {
-	r.mu.Lock()
-	s := r.now
-	r.mu.Unlock()
-	s.State, s.Cause, s.Next = "failed", err.Error(), next
-	if again == 0 {
-		s.State = "refused"
+// again is how often a failure that does not change is said.
+const again = time.Minute
+
+// Failed says that a step failed, and when it is tried again; 0 for never. The
+// same failure is not said over and over.
+func (r *Reporter) Failed(err error, next string, retry time.Duration) {
+	known := false
+	r.change(func(s *Status) {
+		s.State, s.Cause, s.Next = Failed, err.Error(), next
+		if retry == 0 {
+			s.State = Refused
+		}
+		if s.Since.IsZero() {
+			s.Since = time.Now().UTC()
+		}
+		now := time.Now()
+		if known = r.last == s.Cause && now.Before(r.lapse) && retry > 0; !known {
+			r.last, r.lapse = s.Cause, now.Add(again)
+		}
+	})
+	if known {
+		return
 	}
-	r.set(s)
 	r.say("FAILED: %v", err)
 	if next != "" {
 		r.say("        %s", next)
 	}
-	if again > 0 {
-		r.say("        trying again in %s", again)
+	if retry > 0 {
+		r.say("        trying again every %s", retry)
 	}
 }
 
-// Refused says that the role itself is wrong.
+// Refused says that the role itself is wrong, or that the node cannot go on
+// until somebody mends what is.
 func (r *Reporter) Refused(err error) {
-	next := "mend the role, and give the node a new config"
-	if diag.ExitCode(err) != diag.ExitInput {
-		next = ""
+	next := ""
+	if diag.ExitCode(err) == diag.ExitInput {
+		next = "mend the role, and give the node a new config"
 	}
 	r.Failed(err, next, 0)
 }
@@ -113,7 +152,9 @@ func (r *Reporter) Refused(err error) {
 // Ready says that the node is Ready.
 func (r *Reporter) Ready(s Summary, again bool) {
 	s.Uptime = r.uptime().Round(10 * time.Millisecond).Seconds()
-	r.set(Status{State: "ready", Since: time.Now().UTC(), Summary: &s})
+	r.change(func(now *Status) {
+		*now = Status{State: Ready, Since: time.Now().UTC(), Summary: &s, Warnings: now.Warnings}
+	})
 	if !again {
 		var parts []string
 		for _, t := range s.Timings {
@@ -126,20 +167,40 @@ func (r *Reporter) Ready(s Summary, again bool) {
 	r.say("NODE READY: %s (%s), %s of cluster %q, Kubernetes %s, %.0f s after the start", s.Node, s.Address, s.Role, s.Cluster, s.Version, s.Uptime)
 }
 
-func (r *Reporter) set(s Status) {
+// change changes the status, and writes it. A status that cannot be written
+// must not stop what it tells of.
+func (r *Reporter) change(how func(*Status)) {
 	r.mu.Lock()
-	r.now = s
-	r.mu.Unlock()
-	data, err := json.MarshalIndent(s, "", "  ")
+	defer r.mu.Unlock()
+	how(&r.now)
+	data, err := json.MarshalIndent(r.now, "", "  ")
 	if err != nil {
 		return
 	}
-	// A status that cannot be written must not stop what it tells of.
 	dir := filepath.Dir(r.file)
 	os.MkdirAll(dir, 0o755)
-	tmp := filepath.Join(dir, ".status")
-	if os.WriteFile(tmp, append(data, '\n'), 0o644) == nil {
-		os.Rename(tmp, r.file)
+	replace(r.file, append(data, '\n'))
+	replace(filepath.Join(dir, "issue"), []byte(issue(r.now)))
+	// Not at every step: a prompt that is drawn anew is a nuisance.
+	if shown := r.now.State + r.now.Cause; shown != r.shown && (r.now.State == Failed || r.now.State == Refused || r.now.State == Ready) {
+		r.shown = shown
+		redraw(filepath.Join(filepath.Dir(dir), "agetty.reload"))
+	}
+}
+
+// replace replaces a file in memory, where no power cut leaves anything.
+func replace(name string, data []byte) {
+	tmp := filepath.Join(filepath.Dir(name), "."+filepath.Base(name))
+	if os.WriteFile(tmp, data, 0o644) == nil {
+		os.Rename(tmp, name)
+	}
+}
+
+// redraw lets agetty(8) show its issue files anew, as `agetty --reload` does.
+func redraw(file string) {
+	if f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
+		f.Close()
+		os.Chtimes(file, time.Now(), time.Now())
 	}
 }
 
@@ -150,5 +211,8 @@ func Read(file string) (Status, error) {
 	if err != nil {
 		return s, err
 	}
-	return s, json.Unmarshal(data, &s)
+	if err := json.Unmarshal(data, &s); err != nil {
+		return Status{}, fmt.Errorf("reading %s: %w", file, err)
+	}
+	return s, nil
 }

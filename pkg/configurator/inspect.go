@@ -1,0 +1,79 @@
+package configurator
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/slipway-os/slipway/pkg/kubeadm"
+)
+
+// inspect looks at what is there before anything goes on from it: kubeadm
+// takes damaged keys for good ones. What can be made again is removed and
+// made again; the authorities never are.
+func (c *Configurator) inspect() error {
+	pki := c.path(kubeadm.PKIDir)
+	if !c.journal.Done("authorities") {
+		if c.journal.Interrupted("authorities") {
+			return nil // its step looks itself
+		}
+		if err := kubeadm.CheckGiven(pki); err != nil {
+			return &FatalError{fmt.Errorf("the certificate authorities that this node was given cannot be used; give each with its key, or none: %w", err)}
+		}
+		return nil
+	}
+	if err := kubeadm.CheckAuthorities(pki); err != nil {
+		if wrong := clock(err); wrong != nil {
+			return fmt.Errorf("THE CLOCK IS WRONG: %w; set it, or name time.servers in the role", wrong)
+		}
+		damaged := fmt.Errorf("this cluster's certificate authorities are damaged and are not made anew, for every node trusts them; restore %s from a backup: %w", kubeadm.PKIDir, err)
+		if !c.journal.Done(ready) {
+			return &FatalError{damaged}
+		}
+		// The node may well run on: it is not kept from it.
+		c.status.Warn(damaged.Error())
+		return nil
+	}
+	if err := c.remake("certificates", "certificates", func() ([]string, error) { return kubeadm.DropDamagedLeaves(pki) }); err != nil {
+		return err
+	}
+	return c.remake("kubeconfigs", "kubeconfigs", func() ([]string, error) {
+		dropped, err := kubeadm.DropDamagedKubeconfigs(c.path(kubeadm.ConfigDir), pki)
+		if c.journal.Done(ready) {
+			// Whoever takes the key to everything off the node means it.
+			dropped = slices.DeleteFunc(dropped, func(name string) bool { return name == "super-admin.conf" })
+		}
+		if err == nil && slices.Contains(dropped, "kubelet.conf") {
+			err = c.journal.Forget("finalize") // it lets that file's certificate rotate
+		}
+		return dropped, err
+	})
+}
+
+// remake lets a step that is done be done again if something of it is damaged.
+func (c *Configurator) remake(step, what string, drop func() ([]string, error)) error {
+	if !c.journal.Done(step) {
+		return nil
+	}
+	dropped, err := drop()
+	// Also if not everything could be looked at: what was dropped is gone.
+	if len(dropped) > 0 {
+		c.status.Note(what + " that are damaged or out of date are made again: " + strings.Join(dropped, ", "))
+		err = errors.Join(c.journal.Forget(step), err)
+	}
+	if err != nil {
+		return fmt.Errorf("looking for damaged %s: %w", what, err)
+	}
+	return nil
+}
+
+// clock returns the error of a certificate that is of the future by this
+// machine's clock: the authorities were made in the past.
+func clock(err error) error {
+	var wrong *kubeadm.ClockError
+	if errors.As(err, &wrong) && wrong.Now.Before(wrong.From) {
+		return wrong
+	}
+	return nil
+}

@@ -1,0 +1,234 @@
+package configurator
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/durable"
+	"github.com/slipway-os/slipway/pkg/kubeadm"
+	"github.com/slipway-os/slipway/pkg/podnet"
+)
+
+// node finds out the node's name and address and pins them, together with
+// the secrets that each run of kubeadm would otherwise make anew.
+func (c *Configurator) node(ctx context.Context) error {
+	if c.pinned.NodeName != "" {
+		return c.writeConfig(c.pinned)
+	}
+	name, err := c.name()
+	if err != nil {
+		return err
+	}
+	address, second, err := c.addresses(ctx)
+	if err != nil {
+		return err
+	}
+	pinned, err := kubeadm.NewPinned(name, address)
+	if err != nil {
+		return err
+	}
+	pinned.SecondIP = second
+	if err := durable.WriteFile(c.path("/etc/hostname"), []byte(name+"\n"), 0o644); err != nil {
+		return err
+	}
+	if err := unix.Sethostname([]byte(name)); err != nil {
+		return fmt.Errorf("setting the host name %q: %w", name, err)
+	}
+	if err := c.pin(pinned); err != nil {
+		return err
+	}
+	return c.writeConfig(pinned)
+}
+
+// name is what the role names the node, else the host's name, else one from
+// its machine id.
+func (c *Configurator) name() (string, error) {
+	if name := c.role.Node.Name; name != "" {
+		return strings.ToLower(name), nil
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return "", err
+	}
+	id, err := os.ReadFile(c.path("/etc/machine-id"))
+	if err != nil {
+		return "", err
+	}
+	return nodeName(host, string(id))
+}
+
+// A name of a Node (Kubernetes, "Object Names and IDs": RFC 1123 subdomain)
+// that is a host name too.
+var namePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+
+func nodeName(host, machineID string) (string, error) {
+	name := strings.ToLower(host)
+	if name == "" || name == "localhost" || strings.HasPrefix(name, "localhost.") || name == "(none)" {
+		if len(machineID) < 8 {
+			return "", errors.New("this machine has neither a host name nor a machine id; give it node.name in the role")
+		}
+		name = "node-" + machineID[:8]
+	}
+	if len(name) > 63 || !namePattern.MatchString(name) {
+		return "", &FatalError{diag.Inputf("the host name %q cannot be the name of a Kubernetes node; give the node another with node.name in the role", host)}
+	}
+	return name, nil
+}
+
+// pin keeps on the disk what must stay the same.
+func (c *Configurator) pin(p kubeadm.Pinned) error {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(c.path(pinnedFile), data, 0o600); err != nil {
+		return err
+	}
+	c.pinned = p
+	return nil
+}
+
+// recall reads what was pinned.
+func (c *Configurator) recall() error {
+	data, err := os.ReadFile(c.path(pinnedFile))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, &c.pinned); err != nil || c.pinned.NodeName == "" || c.pinned.NodeIP == "" {
+		return &FatalError{fmt.Errorf("reading %s: it is damaged; restore it from a backup, or give the machine a fresh disk to configure it anew", pinnedFile)}
+	}
+	return nil
+}
+
+// addresses waits for the node's own address, of the family of the pods. On a
+// cluster of both families the second is that of the other, if there is one
+// before long.
+func (c *Configurator) addresses(ctx context.Context) (first, second string, err error) {
+	subnets := c.role.Cluster.PodSubnets
+	if first = c.role.Node.IP; first == "" {
+		found, err := c.uplink(ctx, isV6(subnets[0]), time.Minute)
+		if err != nil {
+			return "", "", err
+		}
+		first = found
+	}
+	if len(subnets) > 1 {
+		v6 := !isV6(first)
+		second, err = c.uplink(ctx, v6, 15*time.Second)
+		if err != nil {
+			if ctx.Err() != nil {
+				return "", "", err
+			}
+			c.status.Note(fmt.Sprintf("no interface has an %s address: the node registers with %s only", family(v6), first))
+			second = ""
+		}
+	}
+	return first, second, nil
+}
+
+func isV6(text string) bool { return strings.Contains(text, ":") }
+
+func family(v6 bool) string {
+	if v6 {
+		return "IPv6"
+	}
+	return "IPv4"
+}
+
+// uplink waits for an address of a family.
+func (c *Configurator) uplink(ctx context.Context, v6 bool, patience time.Duration) (string, error) {
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	for said := false; ; {
+		if a, ok := podnet.Uplink(v6); ok {
+			return a.String(), nil
+		}
+		if !said {
+			said = true
+			c.status.Waiting(fmt.Sprintf("no interface has an %s address yet", family(v6)))
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-deadline.C:
+			return "", fmt.Errorf("no interface got an %s address", family(v6))
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// writeConfig writes the configuration that every phase reads.
+func (c *Configurator) writeConfig(p kubeadm.Pinned) error {
+	if p.Token == "" {
+		// They are gone since the node was Ready, and phases that are run again
+		// hand none to anybody.
+		fresh, err := kubeadm.NewPinned(p.NodeName, p.NodeIP)
+		if err != nil {
+			return err
+		}
+		p.Token, p.CertificateKey = fresh.Token, fresh.CertificateKey
+	}
+	config, err := kubeadm.Config(c.role, c.image, p)
+	if err != nil {
+		return err
+	}
+	if err := c.resolveEndpoint(); err != nil {
+		return err
+	}
+	return durable.WriteFile(c.path(kubeadmFile), config, 0o600)
+}
+
+// resolveEndpoint lets the node know itself by the endpoint's name where no
+// resolver does: it is the only one that can be meant yet.
+func (c *Configurator) resolveEndpoint() error {
+	host, _ := kubeadm.SplitEndpoint(c.role.Cluster.Endpoint)
+	if host == "" {
+		return nil
+	}
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if _, err := net.DefaultResolver.LookupHost(ctx, host); err == nil {
+		return nil
+	}
+	file := c.path("/etc/hosts")
+	data, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	changed := withHost(data, c.pinned.NodeIP, host)
+	if bytes.Equal(changed, data) {
+		return nil
+	}
+	return durable.WriteFile(file, changed, 0o644)
+}
+
+// withHost returns a hosts(5) file that has a name, once.
+func withHost(hosts []byte, address, name string) []byte {
+	for _, line := range bytes.Split(hosts, []byte("\n")) {
+		line, _, _ = bytes.Cut(line, []byte("#"))
+		for i, word := range bytes.Fields(line) {
+			if i > 0 && strings.EqualFold(string(word), name) {
+				return hosts
+			}
+		}
+	}
+	if len(hosts) > 0 && hosts[len(hosts)-1] != '\n' {
+		hosts = append(hosts, '\n')
+	}
+	return fmt.Appendf(hosts, "%s %s\n", address, name)
+}
