@@ -67,3 +67,14 @@ func checkTable(r io.ReaderAt, size int64, sector uint64) (table, error) {
 	}
 	return t, nil
 }
+
+// MadeFor returns the size of the disk that a table was written for, in bytes:
+// its backup was in the last sector. It is 0 if the table is damaged.
+func MadeFor(r io.ReaderAt) int64 {
+	const largest = 1 << 62
+	t, err := checkTable(r, largest, 1)
+	if err != nil || t.other >= largest/SectorSize {
+		return 0
+	}
+	return int64(t.other+1) * SectorSize
+}

@@ -18,6 +18,9 @@ func TestCheckFindsEveryDamage(t *testing.T) {
 	if err := gpt.Check(bytes.NewReader(good), size); err != nil {
 		t.Fatal(err)
 	}
+	if got := gpt.MadeFor(bytes.NewReader(good[:1<<20])); got != size {
+		t.Errorf("made for %d bytes, not %d", got, size)
+	}
 	end := int(size) / 512
 	for name, c := range map[string]struct {
 		change func([]byte)
@@ -37,6 +40,9 @@ func TestCheckFindsEveryDamage(t *testing.T) {
 			c.change(b)
 			if err := gpt.Check(bytes.NewReader(b), size); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if got := gpt.MadeFor(bytes.NewReader(b)); strings.Contains(c.want, "partition table: the") && (got != 0) != strings.Contains(c.want, "backup") {
+				t.Errorf("made for %d bytes", got)
 			}
 		})
 	}
