@@ -68,6 +68,9 @@ func (r whileLive) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
+// maxParallel bounds memory: each worker may hold a module, compressed and not.
+const maxParallel = 8
+
 // parallel calls fn for 0 to n-1 on all CPUs until one fails. Each worker has a
 // buffer that it may use anew for every call.
 func parallel(ctx context.Context, n int, fn func(ctx context.Context, i int, buf *bytes.Buffer) error) error {
@@ -75,7 +78,7 @@ func parallel(ctx context.Context, n int, fn func(ctx context.Context, i int, bu
 	defer cancel(nil)
 	var next atomic.Int64
 	var group sync.WaitGroup
-	for range min(n, runtime.GOMAXPROCS(0)) {
+	for range min(n, runtime.GOMAXPROCS(0), maxParallel) {
 		group.Go(func() {
 			var buf bytes.Buffer
 			for ctx.Err() == nil {

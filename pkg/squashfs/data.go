@@ -9,10 +9,18 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// blocksPerWorker bounds the blocks in flight, and with them the memory: two
-// buffers of a block each. It is enough to keep the compressors busy while
-// the writer waits for a disk.
-const blocksPerWorker = 16
+// Bounds on the blocks in flight, and with them the memory: two buffers of a
+// block each. Sixteen for each worker are enough to keep the compressors busy
+// while the writer waits for a disk; large blocks, or many workers, make do
+// with less.
+const (
+	blocksPerWorker = 16
+	maxInFlight     = 64 << 20 // bytes of content
+)
+
+func blocksInFlight(opts Options) int {
+	return min(opts.Workers*blocksPerWorker, max(maxInFlight/opts.BlockSize, 2*opts.Workers))
+}
 
 // block is a data or fragment block on its way: reader, compressor, writer.
 // The same few blocks go round.
@@ -51,7 +59,7 @@ type pipeline struct {
 // writeData writes all data and fragment blocks. It fills in where each file
 // of the plan lies and returns the fragment blocks.
 func writeData(ctx context.Context, out *output, p *plan, opts Options) ([]fragmentBlock, error) {
-	blocks := opts.Workers * blocksPerWorker
+	blocks := blocksInFlight(opts)
 	l := &pipeline{
 		plan: p, opts: opts, out: out, memo: newMemo(opts),
 		free:  make(chan *block, blocks),

@@ -2,13 +2,17 @@ package squashfs_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/slipway-os/slipway/pkg/squashfs"
 	"github.com/slipway-os/slipway/pkg/tree"
@@ -47,13 +51,17 @@ func noise(seed uint64, size int) []byte {
 	return data[:size]
 }
 
-// text returns bytes that compress.
+// text returns bytes that compress: pages of lines, each page with its number.
 func text(seed uint64, size int) []byte {
-	var buf bytes.Buffer
-	for i := 0; buf.Len() < size; i++ {
-		fmt.Fprintf(&buf, "line %d of text %d\n", i, seed)
+	var page bytes.Buffer
+	for i := 0; page.Len() < 4096; i++ {
+		fmt.Fprintf(&page, "line %d of text %d\n", i, seed)
 	}
-	return buf.Bytes()[:size]
+	data := bytes.Repeat(page.Bytes(), size/page.Len()+1)
+	for i := 0; i+8 <= size; i += page.Len() {
+		binary.LittleEndian.PutUint64(data[i:], uint64(i))
+	}
+	return data[:size]
 }
 
 // sample is a tree with everything that squashfs can hold.
@@ -97,9 +105,9 @@ func sample(t testing.TB) *tree.Tree {
 		"xattr/dir/in": file([]byte("in")),
 		"empty dir":    {Type: tree.Dir, Mode: 0o700, UID: 65534, GID: 4294967294, ModTime: 4294967295},
 	}
-	for i := range 3000 {
+	for i := range 1500 {
 		// Long names make a directory of several metadata blocks, with an index.
-		nodes[fmt.Sprintf("many/%08d-%060d", i*7919%3000, i)] = file(text(uint64(i%50), i%200))
+		nodes[fmt.Sprintf("many/%08d-%060d", i*7919%1500, i)] = file(text(uint64(i%50), i%200))
 	}
 	for i := range 300 {
 		nodes[fmt.Sprintf("dirs/%d/sub", i)] = &tree.Node{Type: tree.Dir, Mode: 0o755, ModTime: epoch}
@@ -107,9 +115,11 @@ func sample(t testing.TB) *tree.Tree {
 	return build(t, nodes)
 }
 
-// write writes a tree to a file and returns its name.
+// write writes a tree to a file and returns its name. Where the level does not
+// matter it is the fastest.
 func write(t testing.TB, tr *tree.Tree, opts squashfs.Options) string {
 	t.Helper()
+	opts.Level = cmp.Or(opts.Level, zstd.SpeedFastest)
 	f, err := os.Create(filepath.Join(t.TempDir(), "image"))
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,10 @@ const (
 	DefaultLevel     = zstd.SpeedBetterCompression
 )
 
+// maxWorkers is as many compressors as disks can take the output of. Each has
+// some MiB of tables.
+const maxWorkers = 16
+
 // padding is what the size is rounded up to: a block of dm-verity.
 const padding = 4096
 
@@ -34,7 +38,7 @@ type Options struct {
 	BlockSize int               // a power of two, 4 KiB to 1 MiB; 0: DefaultBlockSize
 	Level     zstd.EncoderLevel // 0: DefaultLevel
 	Epoch     int64             // time of the file system itself, seconds since 1970
-	Workers   int               // compressors at work; 0: one for each CPU
+	Workers   int               // compressors at work; 0: one for each CPU, up to 16
 	Cache     BlockCache        // nil: compress everything
 
 	// Progress is called as output is written, from one goroutine: bytes of
@@ -56,7 +60,7 @@ func (o Options) withDefaults() (Options, error) {
 		return o, diag.Inputf("squashfs time %d: not within 1970 to 2106", o.Epoch)
 	}
 	if o.Workers <= 0 {
-		o.Workers = runtime.GOMAXPROCS(0)
+		o.Workers = min(runtime.GOMAXPROCS(0), maxWorkers)
 	}
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
