@@ -122,8 +122,20 @@ func missing(wanted []string, images []cri.Image) error {
 	return nil
 }
 
+// network sets up what pods need of the kernel, and tells containerd the MTU
+// that the uplink has by now.
 func (c *Configurator) network(ctx context.Context) error {
-	return podnet.Apply(ctx, c.role.Cluster.PodSubnets, c.role.Cluster.ServiceSubnets)
+	if err := podnet.Apply(ctx, c.role.Cluster.PodSubnets, c.role.Cluster.ServiceSubnets); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(15 * time.Second); !podnet.HasAddress(c.pinned.NodeIP) && time.Now().Before(deadline); {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return podnet.Render()
 }
 
 // authorities makes the certificate authorities in a step of their own, so

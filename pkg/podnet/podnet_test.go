@@ -1,0 +1,85 @@
+package podnet
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"text/template"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew; look at the difference before you keep it")
+
+// golden compares with a file.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs; got\n%s", file, got)
+	}
+}
+
+// The template is filled in as containerd does (internal/cri/server,
+// cniConfigTemplate).
+func TestTemplate(t *testing.T) {
+	type fields struct {
+		PodCIDR       string
+		PodCIDRRanges []string
+		Routes        []string
+	}
+	for name, f := range map[string]fields{
+		"ipv4.conflist": {"10.244.0.0/24", []string{"10.244.0.0/24"}, []string{"0.0.0.0/0"}},
+		"ipv6.conflist": {"fd00:10:244::/64", []string{"fd00:10:244::/64"}, []string{"::/0"}},
+		"dual.conflist": {"10.244.0.0/24", []string{"10.244.0.0/24", "fd00:10:244::/64"}, []string{"0.0.0.0/0", "::/0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text, err := render(1450)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tmpl, err := template.New("cni").Parse(string(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out bytes.Buffer
+			if err := tmpl.Execute(&out, f); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name, out.Bytes())
+			// What the CNI specification (1.0.0, section 1) asks of a list.
+			var list struct {
+				CNIVersion string `json:"cniVersion"`
+				Name       string `json:"name"`
+				Plugins    []struct {
+					Type   string `json:"type"`
+					MTU    int    `json:"mtu"`
+					IPMasq bool   `json:"ipMasq"`
+					IPAM   struct {
+						Ranges [][]struct{ Subnet string }
+						Routes []struct{ Dst string }
+					}
+				}
+			}
+			if err := json.Unmarshal(out.Bytes(), &list); err != nil {
+				t.Fatal(err)
+			}
+			if list.Name == "" || len(list.Plugins) != 2 || list.Plugins[0].Type != "bridge" || list.Plugins[0].MTU != 1450 || list.Plugins[0].IPMasq {
+				t.Errorf("got %+v", list)
+			}
+			if n := len(list.Plugins[0].IPAM.Ranges); n != len(f.PodCIDRRanges) || list.Plugins[0].IPAM.Ranges[n-1][0].Subnet != f.PodCIDRRanges[n-1] {
+				t.Errorf("ranges %+v", list.Plugins[0].IPAM)
+			}
+		})
+	}
+}
