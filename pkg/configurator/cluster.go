@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-os/slipway/pkg/console"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/kubeapi"
 	"github.com/slipway-os/slipway/pkg/podnet"
@@ -28,18 +29,69 @@ func (c *Configurator) client() (*kubeapi.Client, error) {
 	return kubeapi.FromKubeconfig(data, nil)
 }
 
-// waitAPI waits for the API server to live, and tells now and then what keeps
-// it from that.
+// waitAPI waits for the API server to serve what is in etcd.
 func (c *Configurator) waitAPI(ctx context.Context) error {
+	client, err := c.superAdmin()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return c.waitFor(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
+		_, err := client.Send(ctx, http.MethodGet, "/api/v1/namespaces/kube-system", "", nil)
+		return "", err
+	})
+}
+
+// superAdmin is a client that the API server obeys before it has any roles.
+func (c *Configurator) superAdmin() (*kubeapi.Client, error) {
+	data, err := os.ReadFile(c.path(superAdminConfig))
+	if err != nil {
+		return nil, err
+	}
+	return kubeapi.FromKubeconfig(data, nil)
+}
+
+// admitAdmin binds kubeadm's group of administrators to the role that may do
+// everything, as kubeadm does, and waits until that holds.
+func (c *Configurator) admitAdmin(ctx context.Context) error {
+	const binding = `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"kubeadm:cluster-admins"},` +
+		`"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"cluster-admin"},` +
+		`"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"Group","name":"kubeadm:cluster-admins"}]}`
+	super, err := c.superAdmin()
+	if err != nil {
+		return err
+	}
+	defer super.Close()
+	_, err = super.Send(ctx, http.MethodPost, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", "application/json", strings.NewReader(binding))
+	var status *kubeapi.StatusError
+	if err != nil && (!errors.As(err, &status) || status.Code != http.StatusConflict) {
+		return fmt.Errorf("binding the administrators to their role: %w", err)
+	}
 	client, err := c.client()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	return c.waitFor(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
-		_, err := client.Send(ctx, http.MethodGet, "/livez", "", nil)
+		_, err := client.Send(ctx, http.MethodGet, "/api/v1/nodes", "", nil)
 		return "", err
 	})
+}
+
+// waitNode waits for the node to be Ready, and for kube-proxy on it.
+func (c *Configurator) waitNode(ctx context.Context) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	err = c.waitFor(ctx, 500*time.Millisecond, func(ctx context.Context) (string, error) {
+		return client.WaitingNode(ctx, c.pinned.NodeName)
+	})
+	if err == nil {
+		c.status.Note(fmt.Sprintf("the node is Ready %.0f s after the start", console.Uptime().Seconds()))
+	}
+	return err
 }
 
 // waitReady waits for the node to be Ready and every pod of kube-system to run.

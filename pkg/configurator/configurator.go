@@ -22,15 +22,17 @@ import (
 
 // Places on the node.
 const (
-	RoleFile    = "/etc/slipway/role.yaml"
-	journalFile = "/var/lib/slipway/journal.json"
-	pinnedFile  = "/var/lib/slipway/pinned.json"
-	kubeadmFile = "/var/lib/slipway/kubeadm.yaml"
-	adminConfig = kubeadm.ConfigDir + "/admin.conf"
-	imageFile   = "/" + manifest.ImagePath
-	sentinel    = "/run/cluster-api/bootstrap-success.complete"
-	criSocket   = "/run/containerd/containerd.sock"
-	ready       = "ready" // the last step
+	RoleFile         = "/etc/slipway/role.yaml"
+	journalFile      = "/var/lib/slipway/journal.json"
+	pinnedFile       = "/var/lib/slipway/pinned.json"
+	kubeadmFile      = "/var/lib/slipway/kubeadm.yaml"
+	adminConfig      = kubeadm.ConfigDir + "/admin.conf"
+	superAdminConfig = kubeadm.ConfigDir + "/super-admin.conf"
+	kubeletPKI       = "/var/lib/kubelet/pki"
+	imageFile        = "/" + manifest.ImagePath
+	sentinel         = "/run/cluster-api/bootstrap-success.complete"
+	criSocket        = "/run/containerd/containerd.sock"
+	ready            = "ready" // the last step
 )
 
 // Configurator brings one node into its role.

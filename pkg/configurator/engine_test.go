@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/slipway-os/slipway/pkg/journal"
+	"github.com/slipway-os/slipway/pkg/role"
 	"github.com/slipway-os/slipway/pkg/status"
 )
 
@@ -223,9 +224,9 @@ func TestAnUnrecordedEnd(t *testing.T) {
 // The names of the steps are in journals on disks: they must not change, nor
 // two be the same.
 func TestStepNames(t *testing.T) {
-	want := "node images network authorities certificates kubeconfigs etcd control-plane kubelet api config dns addons mark token upload-certs finalize ready"
+	want := "node images network authorities certificates kubeconfigs etcd control-plane kubelet api config proxy token admin mark joined dns coredns ready"
 	var names, always []string
-	for _, s := range (&Configurator{root: "/"}).steps() {
+	for _, s := range (&Configurator{root: "/", role: &role.Role{}}).steps() {
 		names = append(names, s.name)
 		if s.always {
 			always = append(always, s.name)
@@ -239,5 +240,10 @@ func TestStepNames(t *testing.T) {
 	}
 	if got := strings.Join(always, " "); got != "images network dns ready" {
 		t.Errorf("at every boot: %s", got)
+	}
+	shared := &role.Role{Kubeadm: []map[string]any{{"kind": "InitConfiguration", "certificateKey": "0123"}}}
+	steps := (&Configurator{root: "/", role: shared}).steps()
+	if s := steps[len(steps)-2]; s.name != "upload-certs" {
+		t.Errorf("a role with a certificate key: the step before the last is %s", s.name)
 	}
 }

@@ -44,9 +44,6 @@ func (c *Configurator) inspect() error {
 			// Whoever takes the key to everything off the node means it.
 			dropped = slices.DeleteFunc(dropped, func(name string) bool { return name == "super-admin.conf" })
 		}
-		if err == nil && slices.Contains(dropped, "kubelet.conf") {
-			err = c.journal.Forget("finalize") // it lets that file's certificate rotate
-		}
 		return dropped, err
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/journal"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/kubeadm/kubeadmtest"
+	"github.com/slipway-os/slipway/pkg/role"
 )
 
 // site is a node's disk with all that kubeadm makes, as it was when the power
@@ -28,7 +29,7 @@ func newSite(t *testing.T, whole, upTo string) *site {
 	root := t.TempDir()
 	must(t, os.CopyFS(filepath.Join(root, "etc/kubernetes"), os.DirFS(whole)))
 	report, said := newReport(t)
-	s := &site{&Configurator{root: root, status: report}, t, said}
+	s := &site{&Configurator{root: root, role: &role.Role{}, status: report}, t, said}
 	var done []string
 	for _, step := range s.steps() {
 		if upTo != "" {
@@ -92,7 +93,7 @@ func TestDamage(t *testing.T) {
 	} {
 		for how, want := range map[string]string{"empty": row.empty, "missing": row.missing} {
 			t.Run(row.file+" "+how, func(t *testing.T) {
-				s := newSite(t, whole, "upload-certs")
+				s := newSite(t, whole, "coredns")
 				if how == "empty" {
 					s.empty(row.file)
 				} else {
@@ -140,7 +141,7 @@ func TestDamageAfterReady(t *testing.T) {
 		{"nothing", "", "", false},
 		{"a leaf", "pki/apiserver.key", "certificates", false},
 		{"a kubeconfig", "scheduler.conf", "kubeconfigs", false},
-		{"the kubelet's kubeconfig", "kubelet.conf", "kubeconfigs finalize", false},
+		{"the kubelet's kubeconfig", "kubelet.conf", "kubeconfigs", false},
 		{"the key to everything, which was taken off the node", "super-admin.conf", "", false},
 		{"an authority", "pki/ca.key", "", true},
 	} {

@@ -17,7 +17,13 @@ import (
 
 // steps returns the steps of a control plane that starts a cluster.
 func (c *Configurator) steps() []step {
-	const tellsMore = "journalctl -u kubelet -u containerd -u slipway-configure tells more"
+	const (
+		tellsMore    = "journalctl -u kubelet -u containerd -u slipway-configure tells more"
+		podsTellMore = "journalctl -u kubelet, and the logs below /var/log/pods, tell more"
+	)
+	// What needs no waiting for the API server's own first steps: it obeys this
+	// user from the start, the administrator only once it has made its roles.
+	superAdmin := []string{"--kubeconfig", c.path(superAdminConfig)}
 	pki, config := c.path(kubeadm.PKIDir), c.path(kubeadm.ConfigDir)
 	phase := func(name, doing, phase string, args ...string) step {
 		return step{name: name, doing: doing, next: tellsMore, run: func(ctx context.Context) error {
@@ -35,7 +41,12 @@ func (c *Configurator) steps() []step {
 		_, err := kubeadm.DropDamagedLeaves(pki)
 		return err
 	}
-	kubeconfigs := phase("kubeconfigs", "writing kubeconfigs", "kubeconfig all")
+	kubeconfigs := step{name: "kubeconfigs", doing: "writing kubeconfigs", next: tellsMore, run: func(ctx context.Context) error {
+		if err := kubeadm.Phase(ctx, "kubeconfig all", c.path(kubeadmFile)); err != nil {
+			return err
+		}
+		return kubeadm.LetKubeletRotate(config, c.path(kubeletPKI))
+	}}
 	kubeconfigs.clean = func() error {
 		_, err := kubeadm.DropDamagedKubeconfigs(config, pki)
 		return err
@@ -59,22 +70,30 @@ func (c *Configurator) steps() []step {
 		dir := c.path("/var/lib/kubelet")
 		return removeAll(filepath.Join(dir, "config.yaml"), filepath.Join(dir, "instance-config.yaml"), filepath.Join(dir, "kubeadm-flags.env"))
 	}
-	return []step{
+	steps := []step{
 		{name: "node", doing: "finding out name and address", run: c.node, next: "is a cable in, is there DHCP? node.name and node.ip of the role pin both"},
 		{name: "images", doing: "checking the baked images", run: c.images, always: true, next: "journalctl -u slipway-seed -u containerd tells more"},
 		{name: "network", doing: "setting up the pod network", run: c.network, always: true, next: tellsMore},
 		authorities, certificates, kubeconfigs, etcd, plane, kubelet,
 		// Not kubeadm's wait-control-plane: it says nothing of why it waits.
-		{name: "api", doing: "waiting for the API server", run: c.waitAPI, next: "journalctl -u kubelet, and the logs below /var/log/pods, tell more"},
-		phase("config", "storing the configuration in the cluster", "upload-config all"),
-		{name: "dns", doing: "configuring cluster DNS", run: c.dns, always: true, next: "journalctl -u kubelet, and the logs below /var/log/pods, tell more"},
-		phase("addons", "adding kube-proxy and CoreDNS", "addon all"),
+		{name: "api", doing: "waiting for the API server", run: c.waitAPI, next: podsTellMore},
+		phase("config", "storing the configuration in the cluster", "upload-config all", superAdmin...),
+		phase("proxy", "adding kube-proxy", "addon kube-proxy", superAdmin...),
+		phase("token", "making it ready for nodes to join", "bootstrap-token", superAdmin...),
+		{name: "admin", doing: "letting the administrator in", run: c.admitAdmin, next: podsTellMore},
 		phase("mark", "marking the node as control plane", "mark-control-plane"),
-		phase("token", "making it ready for nodes to join", "bootstrap-token"),
-		phase("upload-certs", "storing the shared certificates", "upload-certs", "--upload-certs"),
-		phase("finalize", "letting the kubelet rotate its certificate", "kubelet-finalize all"),
+		// Services lead somewhere then: CoreDNS, started earlier, would wait for
+		// long between its attempts.
+		{name: "joined", doing: "waiting for the node", run: c.waitNode, next: podsTellMore},
+		{name: "dns", doing: "configuring cluster DNS", run: c.dns, always: true, next: podsTellMore},
+		phase("coredns", "adding CoreDNS", "addon coredns"),
 		{name: ready, doing: "waiting for the node and its pods", run: c.waitReady, always: true, next: "kubectl --kubeconfig " + adminConfig + " -n kube-system get pods tells more"},
 	}
+	if kubeadm.SharesCertificates(c.role) {
+		upload := phase("upload-certs", "storing the shared certificates", "upload-certs", "--upload-certs")
+		steps = slices.Insert(steps, len(steps)-1, upload)
+	}
+	return steps
 }
 
 // removeAll removes files that may not exist.
@@ -140,11 +159,9 @@ func (c *Configurator) network(ctx context.Context) error {
 
 // authorities makes the certificate authorities in a step of their own, so
 // that whatever is interrupted later finds them whole.
-func (c *Configurator) authorities(ctx context.Context) error {
-	for _, p := range []string{"certs ca", "certs etcd-ca", "certs front-proxy-ca", "certs sa"} {
-		if err := kubeadm.Phase(ctx, p, c.path(kubeadmFile)); err != nil {
-			return err
-		}
+func (c *Configurator) authorities(context.Context) error {
+	if err := kubeadm.MakeAuthorities(c.path(kubeadm.PKIDir), c.role, time.Now()); err != nil {
+		return err
 	}
 	if err := kubeadm.CheckAuthorities(c.path(kubeadm.PKIDir)); err != nil {
 		return err

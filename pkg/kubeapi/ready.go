@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 )
@@ -67,24 +69,11 @@ type List struct{ Items []Object }
 // it is "") is Ready and every pod of kube-system runs and is ready: one line,
 // or "" when nothing is.
 func (c *Client) Waiting(ctx context.Context, node string) (string, error) {
-	var nodes, pods List
-	if err := c.Get(ctx, "/api/v1/nodes", &nodes); err != nil {
-		return "", err
+	waitingNode, err := c.waitingNode(ctx, node)
+	if waitingNode != "" || err != nil {
+		return waitingNode, err
 	}
-	if node != "" {
-		nodes.Items = slices.DeleteFunc(nodes.Items, func(o Object) bool { return o.Metadata.Name != node })
-	}
-	if len(nodes.Items) == 0 && node == "" {
-		return "no node has registered", nil
-	}
-	if len(nodes.Items) == 0 {
-		return fmt.Sprintf("node %q has not registered", node), nil
-	}
-	for _, n := range nodes.Items {
-		if why := n.unready(); why != "" {
-			return fmt.Sprintf("node %q is not Ready: %s", n.Metadata.Name, why), nil
-		}
-	}
+	var pods List
 	if err := c.Get(ctx, "/api/v1/namespaces/kube-system/pods", &pods); err != nil {
 		return "", err
 	}
@@ -117,6 +106,51 @@ func (c *Client) Waiting(ctx context.Context, node string) (string, error) {
 	}
 	slices.Sort(waiting)
 	return strings.Join(waiting, ", "), nil
+}
+
+// WaitingNode returns what is missing until the node of that name is Ready and
+// leads to services: kube-proxy runs, where there is one.
+func (c *Client) WaitingNode(ctx context.Context, node string) (string, error) {
+	waiting, err := c.waitingNode(ctx, node)
+	if waiting != "" || err != nil {
+		return waiting, err
+	}
+	var proxy workload
+	err = c.Get(ctx, "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy", &proxy)
+	var status *StatusError
+	if errors.As(err, &status) && status.Code == http.StatusNotFound {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if why := proxy.unready(); why != "" {
+		return "kube-proxy (" + why + ")", nil
+	}
+	return "", nil
+}
+
+// waitingNode returns what keeps a node, or any if node is "", from being Ready.
+func (c *Client) waitingNode(ctx context.Context, node string) (string, error) {
+	var nodes List
+	if err := c.Get(ctx, "/api/v1/nodes", &nodes); err != nil {
+		return "", err
+	}
+	if node != "" {
+		nodes.Items = slices.DeleteFunc(nodes.Items, func(o Object) bool { return o.Metadata.Name != node })
+	}
+	if len(nodes.Items) == 0 && node == "" {
+		return "no node has registered", nil
+	}
+	if len(nodes.Items) == 0 {
+		return fmt.Sprintf("node %q has not registered", node), nil
+	}
+	for _, n := range nodes.Items {
+		if why := n.unready(); why != "" {
+			return fmt.Sprintf("node %q is not Ready: %s", n.Metadata.Name, why), nil
+		}
+	}
+	return "", nil
 }
 
 // workloads is a list of deployments or daemon sets.
