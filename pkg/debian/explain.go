@@ -53,6 +53,9 @@ func (r *resolver) unmet(n need) error {
 				there = append(there, fmt.Sprintf("%s %s is in %s", s.name, s.version, x.Suite))
 			}
 		}
+		for _, s := range r.providers(p.Name) {
+			there = append(there, fmt.Sprintf("%s %s in %s provides %s", s.name, s.version, s.suite, s.provides))
+		}
 	}
 	what := "no such package"
 	if len(there) > 0 {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -166,17 +168,38 @@ func (x *Index) add(text string) error {
 				continue
 			}
 		}
-		if s.name == "" {
-			continue
+		if s.name != "" {
+			if err := s.check(); err != nil {
+				return err
+			}
+			x.stanzas = append(x.stanzas, s)
 		}
-		if s.version == "" || s.filename == "" || len(s.sha256) != 64 || path.IsAbs(s.filename) || strings.HasPrefix(path.Clean(s.filename), "..") {
-			return diag.Dependencyf("package %q: version, file name or digest is missing or makes no sense", s.name)
-		}
-		if _, err := strconv.ParseUint(s.size, 10, 40); err != nil {
-			return diag.Dependencyf("package %q: size %q makes no sense", s.name, s.size)
-		}
-		x.stanzas = append(x.stanzas, s)
 		s = stanza{suite: x.Suite}
+	}
+	return nil
+}
+
+var (
+	namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+.-]*$`)
+	sizePattern = regexp.MustCompile(`^[1-9][0-9]{0,11}$`) // below a terabyte
+)
+
+// check says whether what later steps rely on makes sense.
+func (s *stanza) check() error {
+	s.filename = path.Clean(s.filename) // some write ./pool/…
+	for _, field := range []struct {
+		name, value string
+		ok          bool
+	}{
+		{"Package", s.name, namePattern.MatchString(s.name)},
+		{"Version", s.version, s.version != ""},
+		{"Filename", s.filename, filepath.IsLocal(s.filename) && s.filename != "."},
+		{"Size", s.size, sizePattern.MatchString(s.size)},
+		{"SHA256", s.sha256, isDigest(s.sha256)},
+	} {
+		if !field.ok {
+			return diag.Dependencyf("package %q: %s %q makes no sense", s.name, field.name, field.value)
+		}
 	}
 	return nil
 }

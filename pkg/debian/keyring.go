@@ -64,7 +64,11 @@ func verify(data []byte, keys openpgp.EntityList, now time.Time) ([]byte, error)
 		if err == nil {
 			return block.Plaintext, nil
 		}
-		if !errors.Is(err, pgperrors.ErrUnknownIssuer) {
+		switch {
+		case errors.Is(err, pgperrors.ErrUnknownIssuer):
+		case errors.Is(err, pgperrors.ErrSignatureExpired): // or of the future
+			refused = fmt.Errorf("its signature by key %X is not valid at this time (now is %s): is this machine's clock right?", key.PrimaryKey.KeyId, day(now.UTC()))
+		default:
 			refused = fmt.Errorf("its signature by key %X is bad: %w", key.PrimaryKey.KeyId, err)
 		}
 	}

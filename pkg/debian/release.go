@@ -34,7 +34,7 @@ func parseRelease(text string) (*release, error) {
 	section, merged := "", false
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\r\n\t ")
-		if strings.HasPrefix(line, " ") {
+		if strings.HasPrefix(line, " ") || strings.HasPrefix(line, "\t") {
 			if section == "SHA256" {
 				if err := r.addFile(line); err != nil {
 					return nil, err
@@ -77,7 +77,7 @@ func (r *release) addFile(line string) error {
 		return fmt.Errorf("%q is not a digest, a size and a name", line)
 	}
 	size, err := strconv.ParseInt(fields[1], 10, 64)
-	if err != nil || size < 0 || len(fields[0]) != 64 {
+	if err != nil || size < 0 || !isDigest(fields[0]) {
 		return fmt.Errorf("%q is not a digest, a size and a name", line)
 	}
 	if len(r.files) == maxFiles {
@@ -87,13 +87,26 @@ func (r *release) addFile(line string) error {
 	return nil
 }
 
-func parseDate(text string) (time.Time, error) {
-	t, err := time.Parse(time.RFC1123, text)
-	if err != nil {
-		t, err = time.Parse(time.RFC1123Z, text)
-	}
-	return t.UTC(), err
+// isDigest says whether a text is a sha256, in lower case.
+func isDigest(text string) bool {
+	return len(text) == 64 && strings.Trim(text, "0123456789abcdef") == ""
 }
+
+// parseDate reads a date as Release files have it: RFC 1123, in UTC. (Not in
+// other zones: what their names mean depends on the machine. Days below ten
+// come with one digit or two.)
+func parseDate(text string) (time.Time, error) {
+	for _, zone := range []string{" UTC", " GMT", " Z", " +0000"} {
+		if date, ok := strings.CutSuffix(text, zone); ok {
+			return time.Parse("Mon, 2 Jan 2006 15:04:05", date)
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is not a date in UTC", text)
+}
+
+// maxAhead is by how much the clock of whoever made a release may be ahead of
+// this machine's.
+const maxAhead = time.Hour
 
 // check says whether the release is what was asked for, at that time.
 func (r *release) check(s Suite, arch string, now time.Time) error {
@@ -108,6 +121,8 @@ func (r *release) check(s Suite, arch string, now time.Time) error {
 			day(r.date), day(time.Unix(s.NotBefore, 0).UTC()))
 	}
 	switch {
+	case r.date.After(now.Add(maxAhead)):
+		return fmt.Errorf("it is of %s, which is yet to come (now is %s): is this machine's clock right?", day(r.date), day(now.UTC()))
 	case r.validUntil.IsZero() && !s.Main:
 		return errors.New("it has no Valid-Until; without one an old state with known holes could be served for ever")
 	case !r.validUntil.IsZero() && now.After(r.validUntil):

@@ -4,10 +4,10 @@ package debian
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -64,16 +64,17 @@ func (p Package) URL(suites []Suite) (string, error) {
 	return "", diag.Inputf("package %q is of suite %q, which is not in use", p.Name, p.Suite)
 }
 
-// join puts a path below a base address; what climbs out is refused.
+// join puts a path below a base address; what climbs out is refused. (The
+// path's own percent signs are no escapes.)
 func join(base, name string) (string, error) {
-	if path.IsAbs(name) || path.Clean(name) != name || strings.HasPrefix(name, "..") {
+	if !filepath.IsLocal(name) || path.Clean(name) != name {
 		return "", diag.Dependencyf("%q is not a path inside a repository", name)
 	}
 	u, err := url.Parse(base)
 	if err != nil {
 		return "", diag.Inputf("mirror: not an address")
 	}
-	return u.JoinPath(name).String(), nil
+	return u.JoinPath((&url.URL{Path: name}).EscapedPath()).String(), nil
 }
 
 // Architecture returns Debian's name of an architecture that Go knows.
@@ -142,7 +143,7 @@ func (c *Client) index(ctx context.Context, s Suite, arch string) (*Index, error
 		}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("Release file of %s at %s: %w", s.Name, host(s.URI), err)
+		return nil, fmt.Errorf("reading the Release file of %s at %s: %w", s.Name, host(s.URI), err)
 	}
 	index := &Index{Suite: s.Name, Date: r.date.Unix(), arch: arch}
 	arches := []string{arch}
@@ -152,7 +153,7 @@ func (c *Client) index(ctx context.Context, s Suite, arch string) (*Index, error
 	for _, component := range s.Components {
 		for _, a := range arches {
 			if err := c.packages(ctx, s, r, component+"/binary-"+a, index); err != nil {
-				return nil, fmt.Errorf("package index of %s at %s: %w", s.Name, host(s.URI), err)
+				return nil, fmt.Errorf("reading the package index of %s at %s: %w", s.Name, host(s.URI), err)
 			}
 		}
 	}
@@ -160,28 +161,15 @@ func (c *Client) index(ctx context.Context, s Suite, arch string) (*Index, error
 	return index, nil
 }
 
-const (
-	maxRelease    = 16 << 20
-	releaseRecord = "debian-release"
-)
+const maxRelease = 16 << 20
 
-// release reads a suite's Release file. Offline it is the last one that was
-// read; its signature and date are verified all the same.
+// release reads a suite's Release file and verifies its signature.
 func (c *Client) release(ctx context.Context, s Suite) (*release, error) {
 	address, err := join(s.URI, "dists/"+s.Name+"/InRelease")
 	if err != nil {
 		return nil, err
 	}
-	key := store.Key(address)
-	var data []byte
-	if c.fetch.Offline {
-		err = c.store.Load(releaseRecord, key, &data)
-		if errors.Is(err, store.ErrMissing) {
-			err = diag.Dependencyf("not in the store; build once without --offline, or from a lock")
-		}
-	} else {
-		data, err = c.fetch.Get(ctx, address, maxRelease)
-	}
+	data, err := c.fetch.Get(ctx, address, maxRelease)
 	if err != nil {
 		return nil, err
 	}
@@ -190,13 +178,7 @@ func (c *Client) release(ctx context.Context, s Suite) (*release, error) {
 		return nil, diag.Dependency(err)
 	}
 	r, err := parseRelease(string(text))
-	if err != nil {
-		return nil, diag.Dependency(err)
-	}
-	if !c.fetch.Offline {
-		err = c.store.Save(releaseRecord, key, data)
-	}
-	return r, err
+	return r, diag.Dependency(err)
 }
 
 // compressions of indexes that can be read, best first.
