@@ -4,14 +4,17 @@
 package document
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -37,18 +40,21 @@ func Parse(file string, data []byte) (*Document, error) {
 	if len(data) > maxSize {
 		return nil, diag.At(diag.Position{File: file}, "", "larger than %d MiB", maxSize>>20)
 	}
-	dec := yaml.NewDecoder(strings.NewReader(string(data)))
+	if err := checkText(file, data); err != nil {
+		return nil, err
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var n, more yaml.Node
 	err := dec.Decode(&n)
 	if errors.Is(err, io.EOF) {
 		return &Document{file: file, at: map[string]*yaml.Node{}}, nil
 	}
 	if err != nil {
-		return nil, syntaxError(file, err)
+		return nil, syntaxError(file, data, err)
 	}
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
 		if err != nil {
-			return nil, syntaxError(file, err)
+			return nil, syntaxError(file, data, err)
 		}
 		return nil, diag.At(diag.Position{File: file, Line: more.Line, Column: more.Column}, "keep one document in a file", "a second YAML document begins here")
 	}
@@ -59,21 +65,59 @@ func Parse(file string, data []byte) (*Document, error) {
 	return d, nil
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:unmarshal errors:\s*)?line (\d+): (.*)`)
+// checkText finds what is no text: the parser does not say where that is.
+func checkText(file string, data []byte) error {
+	line, column := 1, 1
+	for len(data) > 0 {
+		r, size := utf8.DecodeRune(data)
+		pos := diag.Position{File: file, Line: line, Column: column}
+		switch {
+		case r == utf8.RuneError && size == 1:
+			return diag.At(pos, "save the file as UTF-8", "not valid YAML: byte %#02x is not UTF-8", data[0])
+		case r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f:
+			return diag.At(pos, "remove it, or escape it in double quotes", "not valid YAML: control character %U", r)
+		}
+		if column++; r == '\n' {
+			line, column = line+1, 1
+		}
+		data = data[size:]
+	}
+	return nil
+}
 
-func syntaxError(file string, err error) error {
-	pos := diag.Position{File: file}
+var (
+	yamlLine = regexp.MustCompile(`^line (\d+): (.*)`)
+	// Lines are counted from zero where the library's parser, not its scanner,
+	// finds what is wrong. These are the parser's words.
+	yamlParser = regexp.MustCompile(`^did not find expected (<|node|'-'|key|','|',' or)|^found (undefined tag handle|duplicate %|incompatible)`)
+)
+
+// syntaxError says where data is no YAML. The library knows the line at best.
+func syntaxError(file string, data []byte, err error) error {
+	line := 1
 	msg := strings.TrimPrefix(err.Error(), "yaml: ")
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		pos.Line, _ = strconv.Atoi(m[1])
-		pos.Column = 1
-		msg = m[2]
+	if m := yamlLine.FindStringSubmatch(msg); m != nil {
+		line, _ = strconv.Atoi(m[1])
+		if msg = m[2]; yamlParser.MatchString(msg) {
+			line++
+		}
 	}
 	hint := ""
 	if strings.Contains(msg, "cannot start any token") {
 		hint = "indent with spaces, not tabs"
 	}
-	return diag.At(pos, hint, "not valid YAML: %s", msg)
+	return diag.At(place(file, data, line), hint, "not valid YAML: %s", msg)
+}
+
+// place returns where a line's text begins; where there is none any more, the
+// end of all text.
+func place(file string, data []byte, line int) diag.Position {
+	lines := bytes.Split(bytes.TrimRight(data, " \t\r\n"), []byte("\n"))
+	if line > len(lines) {
+		return diag.Position{File: file, Line: len(lines), Column: utf8.RuneCount(lines[len(lines)-1]) + 1}
+	}
+	text := lines[line-1]
+	return diag.Position{File: file, Line: line, Column: len(text) - len(bytes.TrimLeft(text, " ")) + 1}
 }
 
 // Position returns the place of the value at a path such as
@@ -134,22 +178,27 @@ func (d *decoder) problem(n *yaml.Node, hint, format string, args ...any) {
 	d.problems = append(d.problems, diag.At(pos, hint, format, args...))
 }
 
-func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
+// enter records where a value is, and refuses what no value may be.
+func (d *decoder) enter(n *yaml.Node, path string) bool {
 	if d.nodes++; d.nodes > maxNodes {
 		if d.nodes == maxNodes+1 {
 			d.problem(n, "", "more than %d values", maxNodes)
 		}
-		return
+		return false
 	}
 	if path != "" {
 		d.doc.at[path] = n
 	}
 	if n.Kind == yaml.AliasNode || n.Anchor != "" {
 		d.problem(n, "write the value out", "anchors and aliases are not allowed")
-		return
+		return false
 	}
-	if n.Tag == "!!null" {
-		return // an empty value leaves the default
+	return true
+}
+
+func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
+	if !d.enter(n, path) || n.Tag == "!!null" { // an empty value leaves the default
+		return
 	}
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {
@@ -176,38 +225,67 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 		}
 		s := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 		for i, c := range n.Content {
-			d.value(c, s.Index(i), fmt.Sprintf("%s[%d]", path, i))
+			at := fmt.Sprintf("%s[%d]", path, i)
+			if c.Tag == "!!null" {
+				d.problem(c, "remove it, or give it a value", "%s is empty", at)
+				continue
+			}
+			d.value(c, s.Index(i), at)
 		}
 		v.Set(s)
 	case reflect.Interface:
-		var x any
-		if err := n.Decode(&x); err != nil {
-			d.problem(n, "", "%s: %v", path, err)
-			return
+		if x := d.free(n, path); x != nil {
+			v.Set(reflect.ValueOf(x))
 		}
-		v.Set(reflect.ValueOf(x))
-		d.places(n, path)
 	default:
 		d.scalar(n, v, path)
 	}
 }
 
-// places records where the parts of a free-form value are.
-func (d *decoder) places(n *yaml.Node, path string) {
+// free returns a value of any shape, in the types of encoding/json. YAML has
+// more: dates, numbers without end, keys that are no strings.
+func (d *decoder) free(n *yaml.Node, path string) any {
 	switch n.Kind {
 	case yaml.MappingNode:
+		m := make(map[string]any, len(n.Content)/2)
+		seen := map[string]bool{}
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			p := join(path, n.Content[i].Value)
-			d.doc.at[p] = n.Content[i+1]
-			d.places(n.Content[i+1], p)
+			key, val := n.Content[i], n.Content[i+1]
+			if !d.key(key, seen) {
+				continue
+			}
+			if key.Tag != "!!str" {
+				d.problem(key, quote(key), "a field's name must be a string, not %s", describe(key))
+				continue
+			}
+			if at := join(path, key.Value); d.enter(val, at) {
+				m[key.Value] = d.free(val, at)
+			}
 		}
+		return m
 	case yaml.SequenceNode:
+		s := make([]any, len(n.Content))
 		for i, c := range n.Content {
-			p := fmt.Sprintf("%s[%d]", path, i)
-			d.doc.at[p] = c
-			d.places(c, p)
+			if at := fmt.Sprintf("%s[%d]", path, i); d.enter(c, at) {
+				s[i] = d.free(c, at)
+			}
 		}
+		return s
 	}
+	if n.Tag == "!!timestamp" {
+		d.problem(n, quote(n), "%s must not be a date", path)
+		return nil
+	}
+	var x any
+	if err := n.Decode(&x); err != nil {
+		d.problem(n, "", "%s: %v", path, err)
+		return nil
+	}
+	if f, ok := x.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
+		d.problem(n, "", "%s must be a finite number, not %s", path, n.Value)
+		return nil
+	}
+	return x
 }
 
 func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
@@ -283,7 +361,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 			return
 		}
 		if n.Tag != "!!str" {
-			d.problem(n, fmt.Sprintf("write %q, with the quotes", n.Value), "%s must be a string, not %s", path, describe(n))
+			d.problem(n, quote(n), "%s must be a string, not %s", path, describe(n))
 			return
 		}
 		v.SetString(n.Value)
@@ -345,6 +423,8 @@ func describe(n *yaml.Node) string {
 	}
 	return fmt.Sprintf("%q", n.Value)
 }
+
+func quote(n *yaml.Node) string { return fmt.Sprintf("write %q, with the quotes", n.Value) }
 
 func join(path, name string) string {
 	if path == "" {

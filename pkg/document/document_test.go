@@ -1,9 +1,12 @@
 package document_test
 
 import (
+	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/document"
 )
 
@@ -35,6 +38,26 @@ func TestBadInputIsNamedByItsPlace(t *testing.T) {
 		{"alias", "name: &a x\npackages: [*a]\n", `f.yaml:1:7: anchors and aliases are not allowed (write the value out)`},
 		{"second document", "name: a\n---\nname: b\n", `f.yaml:2:1: a second YAML document begins here (keep one document in a file)`},
 		{"no mapping", "- a\n", `f.yaml:1:1: the document must be a mapping, not a list`},
+		{"an empty element", "packages: [a, ~]\n", `f.yaml:1:15: packages[1] is empty (remove it, or give it a value)`},
+		{"a list cut short", "packages:\n  -\n  - a\n", `f.yaml:2:4: packages[0] is empty (remove it, or give it a value)`},
+		{"key given twice in a map", "labels: {a: x, b: y, a: z}\n", `f.yaml:1:22: field "a" is given twice`},
+		{"key that is no word", "? [a]\n: b\n", `f.yaml:1:3: a field's name must be a plain word`},
+		{"merge key", "inner: {<<: {size: 1}}\n", `f.yaml:1:9: a field's name must be a plain word`},
+		{"free: key given twice", "inner:\n  free:\n    a: {b: 1, b: 2}\n", `f.yaml:3:15: field "b" is given twice`},
+		{"free: anchor", "inner: {free: {a: &x [1], b: 2}}\n", `f.yaml:1:19: anchors and aliases are not allowed (write the value out)`},
+		{"free: alias", "inner: {free: {a: [*x]}}\n", `f.yaml:1:1: not valid YAML: unknown anchor 'x' referenced`},
+		{"free: a number for a key", "inner: {free: {a: {8080: b}}}\n", `f.yaml:1:20: a field's name must be a string, not the number 8080 (write "8080", with the quotes)`},
+		{"free: a date", "inner: {free: {a: [2026-01-01]}}\n", `f.yaml:1:20: inner.free.a[0] must not be a date (write "2026-01-01", with the quotes)`},
+		{"free: no number", "inner: {free: {a: .nan}}\n", `f.yaml:1:19: inner.free.a must be a finite number, not .nan`},
+		{"not UTF-8", "name: a\n# caf\xe9\n", `f.yaml:2:6: not valid YAML: byte 0xe9 is not UTF-8 (save the file as UTF-8)`},
+		{"control character", "näme: \x1b[2J\n", `f.yaml:1:7: not valid YAML: control character U+001B (remove it, or escape it in double quotes)`},
+		{"never closed", "name: [ä\n\n", `f.yaml:1:9: not valid YAML: did not find expected ',' or ']'`},
+		{"never closed, further down", "inner:\n  tags: [a\n", `f.yaml:2:3: not valid YAML: did not find expected ',' or ']'`},
+		{"indented too little", "inner:\n  size: 1\n tags: [a]\n", `f.yaml:3:2: not valid YAML: did not find expected key`},
+		{"a colon too many", "name: a\npackages: b: c\n", `f.yaml:2:1: not valid YAML: mapping values are not allowed in this context`},
+		{"second document that is none", "name: a\n---\n}\n", `f.yaml:3:1: not valid YAML: did not find expected node content`},
+		{"too large", strings.Repeat("#", 5<<20), `f.yaml: larger than 4 MiB`},
+		{"too many values", "packages: [" + strings.Repeat("a,", 200_001) + "]\n", `f.yaml:1:400008: more than 200000 values`},
 		{"deep in a list", "inner:\n  tags:\n    - a\n    - {b: c}\n", `f.yaml:4:7: inner.tags[1] must be a string, not a mapping`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -73,13 +96,94 @@ func TestPositionsOfValues(t *testing.T) {
 	}
 }
 
+// An empty value leaves the default, an empty file all of them.
+func TestEmptyValuesLeaveDefaults(t *testing.T) {
+	for _, in := range []string{"", "# nothing\n", "---\n", "name:\ninner: ~\npackages: null\n"} {
+		o := outer{Name: "default", Packages: []string{"bash"}}
+		d, err := document.Parse("f.yaml", []byte(in))
+		if err == nil {
+			err = d.Decode(&o)
+		}
+		if err != nil || o.Name != "default" || len(o.Packages) != 1 || o.Inner != nil {
+			t.Errorf("%q: got %+v, %v", in, o, err)
+		}
+	}
+}
+
+// All problems come at once, in the order of the file.
+func TestAllProblemsAreReported(t *testing.T) {
+	d, err := document.Parse("f.yaml", []byte("nmae: a\non: 1\ninner:\n  size: x\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `f.yaml:1:1: unknown field "nmae" (did you mean "name"?)
+f.yaml:2:5: on must be true or false, not the number 1
+f.yaml:4:9: inner.size must be a whole number, not "x"`
+	err = d.Decode(&outer{})
+	if err == nil || err.Error() != want || diag.ExitCode(err) != diag.ExitInput {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+// What is read freely can be written as JSON again.
+func TestFreeFormValues(t *testing.T) {
+	d, err := document.Parse("f.yaml", []byte("inner:\n  free: {a: [1, -2.5, yes, true, ~, 0x10, \"2026-01-01\"], b: {c: \"text\\nmore\"}, \"1\": {}, d: []}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o outer
+	if err := d.Decode(&o); err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"1":{},"a":[1,-2.5,"yes",true,null,16,"2026-01-01"],"b":{"c":"text\nmore"},"d":[]}`
+	if got, err := json.Marshal(o.Inner.Free); err != nil || string(got) != want {
+		t.Errorf("got  %s (%v)\nwant %s", got, err, want)
+	}
+}
+
+func TestSchema(t *testing.T) {
+	type field struct {
+		Name string `yaml:"name" doc:"What it is called."`
+		Skip string `yaml:"-"`
+		outer
+	}
+	got, err := json.Marshal(document.Schema("Test", struct {
+		List []field          `yaml:"list"`
+		Map  map[string]int64 `yaml:"map"`
+		Any  map[string]any   `yaml:"any"`
+		On   *bool            `yaml:"on"`
+	}{}))
+	const want = `{"$schema":"https://json-schema.org/draft/2020-12/schema","additionalProperties":false,"properties":{` +
+		`"any":{"additionalProperties":{},"type":"object"},` +
+		`"list":{"items":{"additionalProperties":false,"properties":{"name":{"description":"What it is called.","type":"string"}},"type":"object"},"type":"array"},` +
+		`"map":{"additionalProperties":{"type":"integer"},"type":"object"},` +
+		`"on":{"type":"boolean"}},"title":"Test","type":"object"}`
+	if err != nil || string(got) != want {
+		t.Errorf("got  %s (%v)\nwant %s", got, err, want)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add("name: a\npackages: [b]\ninner: {size: 3, free: {a: [1, {b: null}]}}\n")
 	f.Add("a: &a [*a]\n")
 	f.Add("? {x: y}\n: z\n")
-	f.Fuzz(func(_ *testing.T, in string) {
-		if d, err := document.Parse("f.yaml", []byte(in)); err == nil {
-			d.Decode(&outer{}) // must not panic or run away
+	place := regexp.MustCompile(`^f\.yaml:[0-9]+:[0-9]+: `)
+	f.Fuzz(func(t *testing.T, in string) {
+		d, err := document.Parse("f.yaml", []byte(in))
+		var o outer
+		if err == nil {
+			err = d.Decode(&o)
+		}
+		if err == nil {
+			if _, err := json.Marshal(o); err != nil {
+				t.Errorf("accepted what is no JSON: %v", err)
+			}
+			return
+		}
+		for line := range strings.Lines(err.Error()) {
+			if !place.MatchString(line) {
+				t.Errorf("no place in %q", line)
+			}
 		}
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -153,7 +152,6 @@ func (r *Role) checkRaw(c *checker) {
 		{"kubelet", "KubeletConfiguration", "kubelet.config.k8s.io/", r.Kubelet},
 		{"kubeProxy", "KubeProxyConfiguration", "kubeproxy.config.k8s.io/", r.KubeProxy},
 	} {
-		c.plain(raw.path, raw.fields)
 		if v, given := raw.fields["kind"]; given && v != raw.kind {
 			c.errorf(raw.path+".kind", "leave it out", "%s.kind must be %s", raw.path, raw.kind)
 		}
@@ -162,7 +160,6 @@ func (r *Role) checkRaw(c *checker) {
 	seen := map[string]bool{}
 	for i, d := range r.Kubeadm {
 		path := at("kubeadm", i)
-		c.plain(path, d)
 		c.group(path, "kubeadm.k8s.io/", d)
 		kind, _ := d["kind"].(string)
 		switch kind {
@@ -191,29 +188,5 @@ func (c *checker) group(path, group string, fields map[string]any) {
 	v, given := fields["apiVersion"]
 	if s, _ := v.(string); given && !strings.HasPrefix(s, group) {
 		c.errorf(path+".apiVersion", "", "%s.apiVersion must begin with %s", path, group)
-	}
-}
-
-// plain checks that a value can be written as JSON, which is what Kubernetes
-// reads. YAML has more: times, numbers without end, keys that are no strings.
-func (c *checker) plain(path string, v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		for key, e := range v {
-			c.plain(path+"."+key, e)
-		}
-	case []any:
-		for i, e := range v {
-			c.plain(at(path, i), e)
-		}
-	case nil, string, bool, int, int64, uint64:
-	case float64:
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			c.errorf(path, "", "%s is not a finite number", path)
-		}
-	case map[any]any:
-		c.errorf(path, "write them in quotes", "%s has keys that are not strings", path)
-	default:
-		c.errorf(path, "write it in quotes", "%s is of a type that Kubernetes does not know", path)
 	}
 }

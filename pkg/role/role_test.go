@@ -87,10 +87,10 @@ func TestBadRoles(t *testing.T) {
 		{"certificate name twice", head + "certSANs: [a.example, 10.0.0.1, A.example]\n", `r.yaml:4:33: certSANs[2]: "A.example" is given twice`},
 		{"certificate address twice", head + "certSANs: ['fd00::1', 'fd00:0::1']\n", `r.yaml:4:23: certSANs[1]: "fd00:0::1" is given twice`},
 
-		{"time without quotes", head + "kubelet: {x: 2026-01-01}\n", `r.yaml:4:14: kubelet.x is of a type that Kubernetes does not know (write it in quotes)`},
+		{"time without quotes", head + "kubelet: {x: 2026-01-01}\n", `r.yaml:4:14: kubelet.x must not be a date (write "2026-01-01", with the quotes)`},
 		{"kind of the kubelet's", head + "kubelet: {kind: KubeProxyConfiguration}\n", `r.yaml:4:17: kubelet.kind must be KubeletConfiguration (leave it out)`},
-		{"infinite", head + "kubeProxy: {a: {b: [.inf]}}\n", `r.yaml:4:21: kubeProxy.a.b[0] is not a finite number`},
-		{"keys that are numbers", head + "kubelet: {a: {1: b}}\n", `r.yaml:4:14: kubelet.a has keys that are not strings (write them in quotes)`},
+		{"infinite", head + "kubeProxy: {a: {b: [.inf]}}\n", `r.yaml:4:21: kubeProxy.a.b[0] must be a finite number, not .inf`},
+		{"keys that are numbers", head + "kubelet: {a: {1: b}}\n", `r.yaml:4:15: a field's name must be a string, not the number 1 (write "1", with the quotes)`},
 		{"kubeadm without a kind", head + "kubeadm:\n  - apiServer: {}\n", `r.yaml:5:5: kubeadm[0].kind is missing (ClusterConfiguration or InitConfiguration)`},
 		{"kubelet among kubeadm", head + "kubeadm:\n  - kind: KubeletConfiguration\n", `r.yaml:5:11: kubeadm[0].kind: "KubeletConfiguration" cannot be given here (give its fields in kubelet:)`},
 		{"kubeadm twice", head + "kubeadm: [{kind: InitConfiguration}, {kind: InitConfiguration}]\n", `r.yaml:4:45: kubeadm[1].kind: InitConfiguration is given twice (put both into one)`},
