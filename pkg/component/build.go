@@ -127,8 +127,8 @@ func (b *Builder) Build(ctx context.Context, c Component, arch string) (Result, 
 	if err != nil {
 		return Result{}, err
 	}
-	key := store.Key(t.version, arch, levels[arch], c.flags(), src.digest())
-	result := Result{Name: c.Name, Version: c.Version}
+	key := c.key(t.version, arch, src)
+	result := Result{Name: c.Name, Version: c.Version, Module: c.module()}
 	load := func() bool {
 		var r record
 		return b.store.Load(recordKind, key, &r) == nil && b.fill(&result, c, r)
@@ -157,6 +157,12 @@ func (b *Builder) Build(ctx context.Context, c Component, arch string) (Result, 
 		return Result{}, diag.IO(fmt.Errorf("compiling %s: the store lost what was just put into it", c.Name))
 	}
 	return result, nil
+}
+
+// key names all that determines what is compiled. The sources hold the
+// component's description, and so its programs and tags.
+func (c *Component) key(toolchain, arch string, src sources) string {
+	return store.Key(toolchain, arch, levels[arch], c.flags(), src.digest())
 }
 
 // fill completes a result from a record; false if the store lacks a file.

@@ -34,6 +34,7 @@ type Source interface {
 type Result struct {
 	Name    string
 	Version string // with the v: "v1.37.2"
+	Module  string // path of the module that the version is of
 	Files   []File
 	Modules []lock.Module // all that is linked in, sorted by path
 	Cached  bool          // nothing had to be compiled
@@ -156,6 +157,14 @@ func (c *Component) resolveVersion() error {
 	}
 	c.Version = version
 	return nil
+}
+
+// module returns the path of the module that the version is of.
+func (c *Component) module() string {
+	if c.Module != "" {
+		return c.Module
+	}
+	return c.mod.Module.Mod.Path
 }
 
 // required returns the version at which go.mod requires a module.

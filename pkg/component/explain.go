@@ -37,7 +37,7 @@ var failures = []failure{
 		"there is no module %s", "check the version in go.mod and go env GOPROXY", diag.Dependency},
 	{regexp.MustCompile(`missing go\.sum entry`),
 		"go.sum is incomplete", "run go mod tidy there, look at what changed, and commit it", diag.Input},
-	{regexp.MustCompile(`updates to go\.mod needed|no required module provides package (\S+)`),
+	{regexp.MustCompile(`updates to go\.mod needed|no required module provides package|import lookup disabled by -mod=readonly`),
 		"go.mod is incomplete", "run go mod tidy there, look at what changed, and commit it", diag.Input},
 	{regexp.MustCompile(`permission denied|read-only file system`),
 		"a cache or the store cannot be written", "check go env GOCACHE GOMODCACHE and --store", diag.IO},

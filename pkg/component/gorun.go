@@ -87,8 +87,16 @@ func (r *goRun) replaceModules(ctx context.Context) error {
 	return nil
 }
 
-// moduleDir fetches a module if need be and returns where it lies unpacked.
+// moduleDir fetches a module if need be and returns where it lies unpacked. Go
+// checks a module against go.sum only if it is in there, so it has to be.
 func (r *goRun) moduleDir(ctx context.Context, path, version string) (string, error) {
+	sums, err := os.ReadFile(filepath.Join(r.dir, "go.sum"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", diag.IO(err)
+	}
+	if goSums(sums)[path+" "+version] == "" {
+		return "", r.explain(nil, []string{fmt.Sprintf("%s@%s: missing go.sum entry", path, version)})
+	}
 	out, err := r.run(ctx, "mod", "download", "-json", path+"@"+version)
 	var info struct{ Dir, Error string }
 	if jsonErr := json.Unmarshal(out, &info); jsonErr == nil && info.Error != "" {

@@ -1,6 +1,7 @@
 package component
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -143,17 +144,14 @@ type lineWriter struct {
 const maxLine = 64 << 10
 
 func (w *lineWriter) Write(p []byte) (int, error) {
-	n := len(p)
-	for len(p) > 0 {
-		line, rest, ok := strings.Cut(string(p), "\n")
-		w.rest = append(w.rest, line[:min(len(line), maxLine-len(w.rest))]...)
-		if !ok {
-			break
+	for line := range bytes.Lines(p) {
+		text, ended := bytes.CutSuffix(line, []byte("\n"))
+		w.rest = append(w.rest, text[:min(len(text), maxLine-len(w.rest))]...)
+		if ended {
+			w.flush()
 		}
-		w.flush()
-		p = p[len(p)-len(rest):]
 	}
-	return n, nil
+	return len(p), nil
 }
 
 func (w *lineWriter) flush() {

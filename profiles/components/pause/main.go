@@ -9,11 +9,16 @@ import (
 )
 
 func main() {
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGCHLD)
+	// Two channels: a signal that finds its channel full is dropped, and many
+	// children that end must not drown out the one that says to end.
+	end, child := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(child, syscall.SIGCHLD)
 	for {
 		reap()
-		if s := <-signals; s != syscall.SIGCHLD {
+		select {
+		case <-child:
+		case <-end:
 			return
 		}
 	}
