@@ -87,9 +87,7 @@ func findToolchain(ctx context.Context, dir string, offline bool) (*toolchain, e
 	} else {
 		set("GOCACHE", filepath.Join(dir, "go-build"))
 	}
-	for _, v := range []string{"GOENV=off", "GOWORK=off", "GOFIPS140=off", "GOOS=linux", "CGO_ENABLED=0", "GOFLAGS=" + flags} {
-		t.env = append(t.env, v)
-	}
+	t.env = append(t.env, "GOENV=off", "GOWORK=off", "GOFIPS140=off", "GOOS=linux", "CGO_ENABLED=0", "GOFLAGS="+flags)
 	return t, nil
 }
 
