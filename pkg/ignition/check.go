@@ -28,6 +28,9 @@ type config struct {
 			Name    string `json:"name"`
 			HomeDir string `json:"homeDir"`
 		} `json:"users"`
+		Groups []struct {
+			Name string `json:"name"`
+		} `json:"groups"`
 	} `json:"passwd"`
 	Storage struct {
 		Directories []node                    `json:"directories"`
@@ -86,6 +89,13 @@ func Check(data []byte, has func(program string) bool) error {
 		}
 	}
 	add := "add its package to the profile's os.packages"
+	if len(c.Passwd.Users) > 0 {
+		need("passwd.users", "/usr/sbin/useradd", add)
+		need("passwd.users", "/usr/sbin/usermod", add)
+	}
+	if len(c.Passwd.Groups) > 0 {
+		need("passwd.groups", "/usr/sbin/groupadd", add)
+	}
 	if len(c.Storage.Raid) > 0 {
 		need("storage.raid", "/usr/sbin/mdadm", add)
 	}
@@ -102,23 +112,28 @@ func Check(data []byte, has func(program string) bool) error {
 		if f.Path != "" && !state.Writable(f.Path) {
 			refuse("storage.filesystems: %q cannot be mounted: mount points must lie below %s", f.Path, state.List())
 		}
-		if program := formatter(f.Format); program != "" {
+		if program, known := formatter(f.Format); !known {
+			refuse("storage.filesystems: unknown format %q; ext4, xfs, btrfs, vfat, swap or none", f.Format)
+		} else if program != "" {
 			need(fmt.Sprintf("storage.filesystems, format %s", f.Format), program, add)
 		}
 	}
 	return errors.Join(problems...)
 }
 
-func formatter(format string) string {
+// formatter returns the program that makes a file system; "" for none.
+func formatter(format string) (program string, known bool) {
 	switch format {
 	case "", "none":
-		return ""
+		return "", true
 	case "swap":
-		return "/usr/sbin/mkswap"
+		return "/usr/sbin/mkswap", true
 	case "vfat":
-		return "/usr/sbin/mkfs.fat"
+		return "/usr/sbin/mkfs.fat", true
+	case "ext4", "xfs", "btrfs":
+		return "/usr/sbin/mkfs." + format, true
 	}
-	return "/usr/sbin/mkfs." + format
+	return "", false
 }
 
 // plainJSONError says what is wrong without quoting the config.

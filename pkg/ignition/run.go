@@ -1,16 +1,18 @@
 package ignition
 
 import (
-	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,7 +23,9 @@ const (
 	program      = "/usr/bin/ignition"
 	cache        = "/run/ignition.json"
 	neednet      = "/run/ignition/neednet"
+	stateFile    = "/run/ignition/state"
 	systemConfig = "/run/ignition-config"
+	netif        = "/run/systemd/netif"
 	preset       = "/etc/systemd/system-preset/20-ignition.preset"
 )
 
@@ -29,19 +33,27 @@ const (
 type Runner struct {
 	Say func(format string, args ...any) // to the person in front of it
 	env []string
+	raw []byte // the config as it was found on this machine, if it was
 }
+
+// ErrNoConfig says that a source turned out to have no config.
+var ErrNoConfig = errors.New("NO CONFIG WAS DELIVERED")
 
 // Run applies the config of a source. It returns once no process that it
 // started is left.
 func (r *Runner) Run(ctx context.Context, s Source) error {
 	r.env = []string{"PATH=/usr/sbin:/usr/bin", "IGNITION_WRITE_AUTHORIZED_KEYS_FRAGMENT=false", "IGNITION_SYSTEM_CONFIG_DIR=" + systemConfig, "HOME=/root"}
-	if err := os.MkdirAll(filepath.Dir(neednet), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(neednet), 0o700); err != nil {
 		return err
 	}
+	// Both would expose the config's secrets until the next boot.
+	defer os.RemoveAll(filepath.Dir(neednet))
+	defer os.Remove(cache)
 	if err := s.Read(systemConfig); err != nil {
 		return err
 	}
 	defer os.RemoveAll(systemConfig)
+	r.raw = s.local()
 	udev, err := r.startUdev()
 	if err != nil {
 		return err
@@ -55,12 +67,17 @@ func (r *Runner) Run(ctx context.Context, s Source) error {
 			return err
 		}
 	}
+	fetched, err := os.ReadFile(stateFile)
+	if err != nil {
+		return fmt.Errorf("reading what ignition fetched: %w", err)
+	}
+	if !delivered(fetched) {
+		return fmt.Errorf("%w: %s has none, or an empty one", ErrNoConfig, s.What)
+	}
 	config, err := os.ReadFile(cache)
 	if err != nil {
 		return fmt.Errorf("reading the fetched config: %w", err)
 	}
-	// The cache would expose the config's secrets until the next boot.
-	defer os.Remove(cache)
 	err = Check(config, func(p string) bool { _, err := os.Stat(p); return err == nil })
 	if err != nil {
 		return err
@@ -80,10 +97,10 @@ func (r *Runner) Run(ctx context.Context, s Source) error {
 func (r *Runner) fetch(ctx context.Context, s Source) error {
 	r.Say("the config lies on the network: bringing it up")
 	// All devices: a network card's driver is loaded for the device that it sits on.
-	if err := r.run(ctx, nil, "/usr/bin/udevadm", "trigger", "--type=devices", "--action=add"); err != nil {
+	if err := r.run(ctx, "/usr/bin/udevadm", "trigger", "--type=devices", "--action=add"); err != nil {
 		return err
 	}
-	if err := r.run(ctx, nil, "/usr/bin/udevadm", "settle", "--timeout=60"); err != nil {
+	if err := r.run(ctx, "/usr/bin/udevadm", "settle", "--timeout=60"); err != nil {
 		return err
 	}
 	uid, gid, err := owner("/etc/passwd", "systemd-network")
@@ -91,7 +108,7 @@ func (r *Runner) fetch(ctx context.Context, s Source) error {
 		return err
 	}
 	for _, d := range []string{"", "/links", "/leases", "/lldp"} {
-		dir := "/run/systemd/netif" + d
+		dir := netif + d
 		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chown(dir, uid, gid)); err != nil {
 			return err
 		}
@@ -102,12 +119,16 @@ func (r *Runner) fetch(ctx context.Context, s Source) error {
 	if err := networkd.Start(); err != nil {
 		return fmt.Errorf("starting the network: %w", err)
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- networkd.Wait() }()
 	defer func() {
 		networkd.Process.Signal(unix.SIGTERM)
-		networkd.Wait()
+		if ended != nil {
+			<-ended
+		}
 	}()
 	for waited := false; ; {
-		data, err := os.ReadFile("/run/systemd/netif/state")
+		data, err := os.ReadFile(netif + "/state")
 		if err == nil && bytes.Contains(data, []byte("OPER_STATE=routable")) {
 			break
 		}
@@ -118,10 +139,74 @@ func (r *Runner) fetch(ctx context.Context, s Source) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case err := <-ended:
+			ended = nil
+			return fmt.Errorf("bringing up the network: systemd-networkd ended: %v", err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+	undo, err := resolver()
+	if err != nil {
+		return fmt.Errorf("telling the resolvers: %w", err)
+	}
+	defer undo()
 	return r.stage(ctx, s, "fetch")
+}
+
+// resolver writes the resolvers that networkd learned to where systemd's own
+// would: /etc/resolv.conf leads there. It returns what takes them away again.
+func resolver() (undo func(), err error) {
+	data, err := os.ReadFile(netif + "/state")
+	if err != nil {
+		return nil, err
+	}
+	const dir = "/run/systemd/resolve"
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	undo = func() { os.RemoveAll(dir) }
+	for _, name := range []string{"stub-resolv.conf", "resolv.conf"} {
+		if err := os.WriteFile(filepath.Join(dir, name), resolvConf(data), 0o644); err != nil {
+			undo()
+			return nil, err
+		}
+	}
+	return undo, nil
+}
+
+// resolvConf returns a resolv.conf(5) for networkd's state
+// (sd_network_get_dns(3): a line DNS= with addresses between spaces).
+func resolvConf(state []byte) []byte {
+	var out []byte
+	for _, line := range strings.Split(string(state), "\n") {
+		if list, ok := strings.CutPrefix(line, "DNS="); ok {
+			for _, word := range strings.Fields(list) {
+				// address[%interface][#name]; a port cannot be told to resolv.conf.
+				word, _, _ = strings.Cut(word, "#")
+				if a, err := netip.ParseAddr(word); err == nil {
+					out = fmt.Appendf(out, "nameserver %s\n", a)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// delivered says whether Ignition's state (its internal/state) knows of a
+// config of the machine's own; an empty one is none.
+func delivered(state []byte) bool {
+	var s struct {
+		FetchedConfigs []struct {
+			Kind string `json:"kind"`
+		} `json:"fetchedConfigs"`
+	}
+	json.Unmarshal(state, &s)
+	for _, c := range s.FetchedConfigs {
+		if c.Kind == "user" {
+			return true
+		}
+	}
+	return false
 }
 
 func owner(passwd, name string) (uid, gid int, err error) {
@@ -139,84 +224,94 @@ func owner(passwd, name string) (uid, gid int, err error) {
 }
 
 func (r *Runner) stage(ctx context.Context, s Source, name string) error {
-	config, _ := os.ReadFile(cache)
-	err := r.run(ctx, config, program, "--root=/", "--platform="+s.Platform, "--stage="+name, "--log-to-stdout",
-		"--config-cache="+cache, "--state-file=/run/ignition/state", "--neednet="+neednet)
+	err := r.run(ctx, program, "--root=/", "--platform="+s.Platform, "--stage="+name, "--log-to-stdout",
+		"--config-cache="+cache, "--state-file="+stateFile, "--neednet="+neednet)
 	if err != nil {
 		return fmt.Errorf("ignition, stage %s: %w", name, err)
 	}
 	return nil
 }
 
-// maxKept bounds what is kept of a program's output.
-const maxKept = 64 << 10
-
 // run runs a program. If it fails, the end of what it printed is told,
-// without secrets.
-func (r *Runner) run(ctx context.Context, config []byte, name string, args ...string) error {
+// without secrets; if it takes long, now and then what it says meanwhile.
+func (r *Runner) run(ctx context.Context, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = r.env
+	cmd.WaitDelay = 10 * time.Second // what it started may hold its output open
 	var out tail
 	cmd.Stdout, cmd.Stderr = &out, &out
+	done := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { r.watch(&out, done) })
 	err := cmd.Run()
-	if err == nil {
+	close(done)
+	watching.Wait()
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
 		return nil
 	}
-	if len(config) == 0 {
-		// A config that did not even parse is known only to Ignition itself.
-		config, _ = os.ReadFile(filepath.Join(systemConfig, "user.ign"))
+	lines := r.told(&out)
+	for _, line := range lines {
+		r.Say("  %s", line)
 	}
-	red := newRedactor(config)
-	lines := bufio.NewScanner(bytes.NewReader(out.data))
-	lines.Buffer(nil, maxKept*2)
-	for lines.Scan() {
-		if line, ok := red.line(lines.Bytes()); ok && telling(line) {
-			r.Say("  %s", line)
-		}
+	if why := reason(lines); why != "" {
+		return fmt.Errorf("%w: %s", err, why)
 	}
 	return err
 }
 
-// telling says whether a line of Ignition's log helps: its failures, not what
-// went well.
-func telling(line string) bool {
-	line = strings.ToLower(line)
-	for _, word := range []string{"fail", "error", "crit", "warn", "invalid", "cannot", "could not", "no such", "unable"} {
-		if strings.Contains(line, word) {
-			return true
-		}
-	}
-	return false
+// told returns what of a program's output may be told.
+func (r *Runner) told(out *tail) []string {
+	// Before the config is fetched, its source may be known all the same.
+	config, _ := os.ReadFile(cache)
+	text, cut := out.text()
+	return newRedactor(r.raw, config).lines(text, cut)
 }
 
-// tail keeps the end of what is written to it.
-type tail struct{ data []byte }
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.data = append(t.data, p...)
-	if len(t.data) > 2*maxKept {
-		t.data = append([]byte(nil), t.data[len(t.data)-maxKept:]...)
+// watch tells, as long as a program runs, what it complains of: a server that
+// does not answer is asked again and again.
+func (r *Runner) watch(out *tail, done <-chan struct{}) {
+	said := ""
+	for {
+		select {
+		case <-done:
+			return
+		case <-time.After(20 * time.Second):
+		}
+		if lines := r.told(out); len(lines) > 0 && lines[len(lines)-1] != said {
+			said = lines[len(lines)-1]
+			r.Say("  still at it: %s", said)
+		}
 	}
-	return len(p), nil
+}
+
+// reason returns the line that says best why Ignition failed: the last
+// critical one but for the closing words, which repeat it.
+func reason(lines []string) string {
+	for i := len(lines) - 1; i >= 0; i-- {
+		if text, ok := strings.CutPrefix(lines[i], "CRITICAL :"); ok && !strings.Contains(text, "Ignition failed:") {
+			return strings.TrimSpace(text)
+		}
+	}
+	return ""
 }
 
 // startUdev starts udev for the block devices: configs name disks by its
 // links, and Ignition waits for them. The function returned ends it.
 func (r *Runner) startUdev() (func(), error) {
 	ctx := context.Background()
-	if err := r.run(ctx, nil, "/usr/lib/systemd/systemd-udevd", "--daemon", "--resolve-names=early"); err != nil {
+	if err := r.run(ctx, "/usr/lib/systemd/systemd-udevd", "--daemon", "--resolve-names=early"); err != nil {
 		return nil, fmt.Errorf("starting udev: %w", err)
 	}
 	stop := func() {
-		r.run(ctx, nil, "/usr/bin/udevadm", "control", "--exit")
-		r.run(ctx, nil, "/usr/bin/udevadm", "info", "--cleanup-db")
+		r.run(ctx, "/usr/bin/udevadm", "control", "--exit")
+		r.run(ctx, "/usr/bin/udevadm", "info", "--cleanup-db")
 		reap()
 	}
 	for _, args := range [][]string{
 		{"trigger", "--type=devices", "--action=add", "--subsystem-match=block"},
 		{"settle", "--timeout=30"},
 	} {
-		if err := r.run(ctx, nil, "/usr/bin/udevadm", args...); err != nil {
+		if err := r.run(ctx, "/usr/bin/udevadm", args...); err != nil {
 			stop()
 			return nil, fmt.Errorf("starting udev: %w", err)
 		}
@@ -252,7 +347,7 @@ func (r *Runner) presets(ctx context.Context) error {
 	if len(args) == 2 {
 		return nil
 	}
-	if err := r.run(ctx, nil, "/usr/bin/systemctl", args...); err != nil {
+	if err := r.run(ctx, "/usr/bin/systemctl", args...); err != nil {
 		return fmt.Errorf("enabling the config's units: %w", err)
 	}
 	return nil

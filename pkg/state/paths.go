@@ -30,16 +30,23 @@ func Paths() []Path {
 	}
 }
 
-// Writable says whether something at an absolute path can be written.
+// Writable says whether something at an absolute path can be written, and
+// stays.
 func Writable(p string) bool {
 	p = path.Clean("/" + p)
+	// Links of every Debian system, to what no boot keeps.
+	if below(p, "/var/run") || below(p, "/var/lock") {
+		return false
+	}
 	for _, w := range Paths() {
-		if p == w.Path || strings.HasPrefix(p, w.Path+"/") {
+		if below(p, w.Path) {
 			return true
 		}
 	}
 	return false
 }
+
+func below(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
 
 // List names the table for messages.
 func List() string {

@@ -74,7 +74,11 @@ func TestWritable(t *testing.T) {
 		{"/var/..", false},
 		{"/home/../boot/x", false},
 		{"/boot/x", false},
-		{"/run/x", false}, // is lost at the end of the boot
+		{"/run/x", false},     // is lost at the end of the boot
+		{"/var/run/x", false}, // a link to it
+		{"/var/lock", false},
+		{"/var/./run/../run/x", false},
+		{"/var/running", true},
 		{"/tmp/x", false},
 		{"/dev/x", false},
 		{"/ETC/x", false},
@@ -99,6 +103,11 @@ func FuzzWritable(f *testing.F) {
 		for _, w := range state.Paths() {
 			rel, err := filepath.Rel(w.Path, filepath.Join("/", p))
 			want = want || err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+		}
+		for _, link := range []string{"/var/run", "/var/lock"} {
+			if rel, err := filepath.Rel(link, filepath.Join("/", p)); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
+				want = false
+			}
 		}
 		if got := state.Writable(p); got != want {
 			t.Errorf("%q: %v, want %v", p, got, want)
