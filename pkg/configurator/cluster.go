@@ -42,6 +42,38 @@ func (c *Configurator) waitAPI(ctx context.Context) error {
 	})
 }
 
+// assignSubnet gives the first node the subnet that the controller manager
+// would give it once it leads and has its controllers up, which takes a while:
+// the pod network and with it the node are ready that much sooner.
+func (c *Configurator) assignSubnet(ctx context.Context) error {
+	subnets := kubeadm.FirstSubnets(c.role)
+	if len(subnets) == 0 {
+		return nil
+	}
+	client, err := c.superAdmin()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"podCIDR": subnets[0], "podCIDRs": subnets}})
+	if err != nil {
+		return err
+	}
+	path := "/api/v1/nodes/" + c.pinned.NodeName
+	return c.waitFor(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
+		var node struct{ Spec struct{ PodCIDR string } }
+		err := client.Get(ctx, path, &node)
+		if err == nil && node.Spec.PodCIDR == "" {
+			_, err = client.Send(ctx, http.MethodPatch, path, "application/merge-patch+json", bytes.NewReader(patch))
+		}
+		var status *kubeapi.StatusError
+		if errors.As(err, &status) && status.Code == http.StatusNotFound {
+			return "the kubelet has not registered the node yet", nil
+		}
+		return "", err
+	})
+}
+
 // superAdmin is a client that the API server obeys before it has any roles.
 func (c *Configurator) superAdmin() (*kubeapi.Client, error) {
 	data, err := os.ReadFile(c.path(superAdminConfig))

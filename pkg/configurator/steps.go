@@ -77,6 +77,7 @@ func (c *Configurator) steps() []step {
 		authorities, certificates, kubeconfigs, etcd, plane, kubelet,
 		// Not kubeadm's wait-control-plane: it says nothing of why it waits.
 		{name: "api", doing: "waiting for the API server", run: c.waitAPI, next: podsTellMore},
+		{name: "subnet", doing: "giving the node its subnet of pods", run: c.assignSubnet, next: podsTellMore},
 		phase("config", "storing the configuration in the cluster", "upload-config all", superAdmin...),
 		phase("proxy", "adding kube-proxy", "addon kube-proxy", superAdmin...),
 		phase("token", "making it ready for nodes to join", "bootstrap-token", superAdmin...),

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -139,6 +140,10 @@ func (b *boot) run() error {
 	}
 	if err := b.pivot(); err != nil {
 		return err
+	}
+	// It goes on while Ignition and systemd do their work; systemd inherits it.
+	if err := exec.Command("/usr/bin/firstboot", "warm").Start(); err != nil {
+		b.say("reading ahead: %v", err)
 	}
 	if source != nil {
 		if err := b.configure(*source); err != nil {
