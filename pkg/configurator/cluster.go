@@ -117,13 +117,15 @@ func (c *Configurator) waitNode(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	err = c.waitFor(ctx, 500*time.Millisecond, func(ctx context.Context) (string, error) {
-		return client.WaitingNode(ctx, c.pinned.NodeName)
-	})
-	if err == nil {
-		c.status.Note(fmt.Sprintf("the node is Ready %.0f s after the start", console.Uptime().Seconds()))
+	wait := func(ask func(context.Context) (string, error)) error {
+		return c.waitFor(ctx, 500*time.Millisecond, ask)
 	}
-	return err
+	err = wait(func(ctx context.Context) (string, error) { return client.WaitingNode(ctx, c.pinned.NodeName) })
+	if err != nil {
+		return err
+	}
+	c.status.Note(fmt.Sprintf("the node is Ready %.0f s after the start", console.Uptime().Seconds()))
+	return wait(client.WaitingProxy)
 }
 
 // waitReady waits for the node to be Ready and every pod of kube-system to run.

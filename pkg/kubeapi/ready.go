@@ -69,7 +69,7 @@ type List struct{ Items []Object }
 // it is "") is Ready and every pod of kube-system runs and is ready: one line,
 // or "" when nothing is.
 func (c *Client) Waiting(ctx context.Context, node string) (string, error) {
-	waitingNode, err := c.waitingNode(ctx, node)
+	waitingNode, err := c.WaitingNode(ctx, node)
 	if waitingNode != "" || err != nil {
 		return waitingNode, err
 	}
@@ -108,15 +108,11 @@ func (c *Client) Waiting(ctx context.Context, node string) (string, error) {
 	return strings.Join(waiting, ", "), nil
 }
 
-// WaitingNode returns what is missing until the node of that name is Ready and
-// leads to services: kube-proxy runs, where there is one.
-func (c *Client) WaitingNode(ctx context.Context, node string) (string, error) {
-	waiting, err := c.waitingNode(ctx, node)
-	if waiting != "" || err != nil {
-		return waiting, err
-	}
+// WaitingProxy returns what is missing until kube-proxy runs on every node, if
+// the cluster has it.
+func (c *Client) WaitingProxy(ctx context.Context) (string, error) {
 	var proxy workload
-	err = c.Get(ctx, "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy", &proxy)
+	err := c.Get(ctx, "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy", &proxy)
 	var status *StatusError
 	if errors.As(err, &status) && status.Code == http.StatusNotFound {
 		return "", nil
@@ -130,8 +126,8 @@ func (c *Client) WaitingNode(ctx context.Context, node string) (string, error) {
 	return "", nil
 }
 
-// waitingNode returns what keeps a node, or any if node is "", from being Ready.
-func (c *Client) waitingNode(ctx context.Context, node string) (string, error) {
+// WaitingNode returns what keeps a node, or any if node is "", from being Ready.
+func (c *Client) WaitingNode(ctx context.Context, node string) (string, error) {
 	var nodes List
 	if err := c.Get(ctx, "/api/v1/nodes", &nodes); err != nil {
 		return "", err
