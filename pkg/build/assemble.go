@@ -17,27 +17,27 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
 
+	"github.com/slipway-os/slipway/pkg/boot"
 	"github.com/slipway-os/slipway/pkg/cpio"
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/ext4"
-	"github.com/slipway-os/slipway/pkg/fat"
 	"github.com/slipway-os/slipway/pkg/gpt"
 	"github.com/slipway-os/slipway/pkg/manifest"
 	"github.com/slipway-os/slipway/pkg/progress"
 	"github.com/slipway-os/slipway/pkg/squashfs"
 	"github.com/slipway-os/slipway/pkg/tree"
-	"github.com/slipway-os/slipway/pkg/uki"
 	"github.com/slipway-os/slipway/pkg/verity"
 )
 
-// Partitions in the order in which they lie on the disk.
+// Partitions of the system in the order in which they lie on the disk, behind
+// those of the boot method.
 const (
-	boot = iota
-	rootA
+	rootA = iota
 	verityA
 	rootB
 	verityB
 	state
+	systemPartitions
 )
 
 // assemble composes trees and writes each payload at its final offset.
@@ -90,10 +90,15 @@ func (r *run) mend(ctx context.Context, err error) error {
 }
 
 func (r *run) write(ctx context.Context, f *os.File, c *composed) (*Result, error) {
-	parts, size, err := r.layout()
+	method, err := boot.For(r.arch)
 	if err != nil {
 		return nil, err
 	}
+	all, size, err := r.layout(method)
+	if err != nil {
+		return nil, err
+	}
+	starting, parts := all[:len(all)-systemPartitions], all[len(all)-systemPartitions:]
 	if err := f.Truncate(size); err != nil {
 		return nil, diag.IO(fmt.Errorf("making a disk of %s: %w", progress.Size(size), err))
 	}
@@ -114,12 +119,12 @@ func (r *run) write(ctx context.Context, f *os.File, c *composed) (*Result, erro
 	rootHash := hex.EncodeToString(tree.RootHash[:])
 	parts[rootA].UUID, parts[verityA].UUID = verity.PartUUIDs(tree.RootHash)
 	id := func(what string) string { return uuid.NewSHA1(namespace, []byte(what+rootHash)).String() }
-	for i := range parts {
-		if parts[i].UUID == "" {
-			parts[i].UUID = id(parts[i].Name)
+	for i := range all {
+		if all[i].UUID == "" {
+			all[i].UUID = id(all[i].Name)
 		}
 	}
-	if err := r.writeBoot(ctx, at(boot), parts[boot], c, manifest.Initrd{
+	if err := r.writeBoot(ctx, f, method, starting, c, manifest.Initrd{
 		RootHash: rootHash, DataBlocks: tree.DataBlocks, Epoch: r.lock.Epoch, Architecture: r.arch, Profile: r.Profile.Name,
 	}); err != nil {
 		return nil, err
@@ -132,7 +137,7 @@ func (r *run) write(ctx context.Context, f *os.File, c *composed) (*Result, erro
 	if err != nil {
 		return nil, diag.IO(fmt.Errorf("writing the state partition: %w", err))
 	}
-	if err := gpt.Write(f, size, id("disk"), parts); err != nil {
+	if err := gpt.Write(f, size, id("disk"), all); err != nil {
 		return nil, diag.IO(err)
 	}
 	var st unix.Stat_t
@@ -148,22 +153,37 @@ func (r *run) write(ctx context.Context, f *os.File, c *composed) (*Result, erro
 // namespace of the UUIDs that are derived from what a disk holds.
 var namespace = uuid.MustParse("7c9b8f0e-5a55-4b6f-9d3a-6a9f6a1f5d11")
 
-func (r *run) layout() ([]gpt.Partition, int64, error) {
+// layout returns the partitions of the boot method and, behind them, those of
+// the system, each at its place, and the size of the disk.
+func (r *run) layout(method boot.Method) ([]gpt.Partition, int64, error) {
 	root, hash, err := gpt.RootTypes(r.arch)
 	if err != nil {
 		return nil, 0, diag.Input(err)
 	}
 	d := r.Profile.Disk
+	parts, err := method.Partitions(int64(d.Boot))
+	if err != nil {
+		return nil, 0, r.fault(err)
+	}
 	const slot = gpt.ReadOnly | gpt.NoAuto
-	parts := []gpt.Partition{
-		boot:    {Name: "boot", Type: gpt.TypeESP, Size: int64(d.Boot)},
+	system := [systemPartitions]gpt.Partition{
 		rootA:   {Name: "root-a", Type: root, Size: int64(d.Root), Attributes: slot},
 		verityA: {Name: "verity-a", Type: hash, Size: int64(d.Verity), Attributes: slot},
 		rootB:   {Name: "root-b", Type: root, Size: int64(d.Root), Attributes: slot},
 		verityB: {Name: "verity-b", Type: hash, Size: int64(d.Verity), Attributes: slot},
 		state:   {Name: "state", Type: gpt.TypeVar, Size: int64(d.State), Attributes: gpt.NoAuto},
 	}
+	parts = append(parts, system[:]...)
 	return parts, gpt.Layout(parts), nil
+}
+
+// fault gives a fault of the profile its place there.
+func (r *run) fault(err error) error {
+	var f *boot.Fault
+	if errors.As(err, &f) {
+		return diag.At(r.Profile.Origin(f.Field, ""), f.Hint, "%v", f)
+	}
+	return err
 }
 
 func (r *run) tooSmall(field string, need int64) error {
@@ -203,46 +223,26 @@ func (b bounded) WriteAt(p []byte, off int64) (int, error) {
 	return b.w.WriteAt(p, off)
 }
 
-// writeBoot writes the boot partition: one unified kernel image at the path
-// where every UEFI firmware looks.
-func (r *run) writeBoot(ctx context.Context, w io.WriterAt, part gpt.Partition, c *composed, m manifest.Initrd) error {
+// writeBoot makes the disk start.
+func (r *run) writeBoot(ctx context.Context, f *os.File, method boot.Method, partitions []gpt.Partition, c *composed, m manifest.Initrd) error {
 	stage := r.Board.Start("boot", 0, progress.Bytes)
 	initrd, err := r.initrd(c, m)
 	if err != nil {
 		return fmt.Errorf("making the initrd: %w", err)
 	}
-	stub, err := tree.ReadAll(c.stub, 16<<20)
-	if err != nil {
-		return err
-	}
 	release := tree.String("ID=slipway\n")
 	if at, ok := c.root.Resolve("etc/os-release"); ok {
 		release = c.root.Lookup(at).Content
 	}
-	image, err := uki.New(stub, []uki.Section{
-		{Name: ".osrel", Content: release},
-		{Name: ".cmdline", Content: tree.String(strings.Join(r.Profile.Kernel.CommandLine, " ") + "\x00")},
-		{Name: ".uname", Content: tree.String(c.image.KernelRelease)},
-		{Name: ".initrd", Content: initrd},
-		{Name: ".linux", Content: c.kernel},
+	size, err := method.Write(ctx, f, partitions, boot.Payload{
+		Kernel: c.kernel, Initrd: initrd, CommandLine: strings.Join(r.Profile.Kernel.CommandLine, " "),
+		Title: "Slipway " + r.Profile.Name, Release: c.image.KernelRelease, OSRelease: release,
+		File: c.file, Seed: sha256.Sum256([]byte(m.RootHash)), Epoch: r.lock.Epoch,
 	})
 	if err != nil {
-		return fmt.Errorf("making the unified kernel image: %w", err)
+		return r.fault(fmt.Errorf("making the disk start: %w", err))
 	}
-	b := tree.NewBuilder(r.lock.Epoch)
-	name := map[string]string{"amd64": "EFI/BOOT/BOOTX64.EFI", "arm64": "EFI/BOOT/BOOTAA64.EFI"}[r.arch]
-	if err := b.Put(name, &tree.Node{Type: tree.File, Mode: 0o644, ModTime: r.lock.Epoch, Content: image}); err != nil {
-		return err
-	}
-	sum := sha256.Sum256([]byte(m.RootHash))
-	err = fat.Write(ctx, w, b.Tree(), fat.Options{
-		Size: part.Size, Label: "BOOT", Serial: uint32(sum[0])<<24 | uint32(sum[1])<<16 | uint32(sum[2])<<8 | uint32(sum[3]),
-		Epoch: r.lock.Epoch, Hidden: uint32(part.Offset / gpt.SectorSize),
-	})
-	if err != nil {
-		return diag.IO(fmt.Errorf("writing the boot partition: %w", err))
-	}
-	stage.Done(progress.Result{Bytes: image.Size(), Note: "initrd " + progress.Size(initrd.Size())})
+	stage.Done(progress.Result{Bytes: size, Note: "initrd " + progress.Size(initrd.Size())})
 	return nil
 }
 

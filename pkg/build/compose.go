@@ -25,8 +25,19 @@ type composed struct {
 	modules *tree.Tree // of the initrd
 	image   manifest.Image
 	kernel  tree.Content
-	stub    tree.Content // of the unified kernel image
 	init    tree.Content // the initrd's one program
+	// packages of the root, whole: loaders lie in them
+	packages []*deb.Package
+}
+
+// file returns a file of the packages by its path; nil if none has it.
+func (c *composed) file(path string) tree.Content {
+	for _, p := range c.packages {
+		if n := p.Tree.Lookup(path); n != nil {
+			return n.Content
+		}
+	}
+	return nil
 }
 
 // compose makes trees of the inputs.
@@ -54,7 +65,7 @@ func (r *run) compose(ctx context.Context, in *inputs) (*composed, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &composed{}
+	c := &composed{packages: rootPackages}
 	modules, err := r.kernel(ctx, c, rootPackages)
 	if err != nil {
 		return nil, err
@@ -135,13 +146,9 @@ func (r *run) unpack(ctx context.Context, in *inputs) (map[string]*deb.Package, 
 	return packages, nil
 }
 
-// kernel finds kernel, stub and modules in the packages.
+// kernel finds kernel and modules in the packages.
 func (r *run) kernel(ctx context.Context, c *composed, packages []*deb.Package) (*tree.Tree, error) {
 	stage := r.Board.Start("modules", 0, progress.Items)
-	stub, err := stubName(r.arch)
-	if err != nil {
-		return nil, err
-	}
 	var source *deb.Package
 	for _, p := range packages {
 		for _, name := range p.Tree.Children("boot") {
@@ -154,15 +161,9 @@ func (r *run) kernel(ctx context.Context, c *composed, packages []*deb.Package) 
 				c.kernel = p.Tree.Lookup("boot/" + name).Content
 			}
 		}
-		if n := p.Tree.Lookup(stub); n != nil {
-			c.stub = n.Content
-		}
 	}
 	if source == nil {
-		return nil, diag.At(r.Profile.Origin("kernel.package", r.Profile.Kernel.Package), "for example linux-image-cloud-"+r.arch, "package %q brings no kernel", r.Profile.Kernel.Package)
-	}
-	if c.stub == nil {
-		return nil, diag.At(r.Profile.Origin("os.packages", ""), "add package systemd-boot-efi", "no package has %s", stub)
+		return nil, diag.At(r.Profile.Origin("kernel.package", r.Profile.Kernel.Package), "name one of the linux-image packages", "package %q brings no kernel", r.Profile.Kernel.Package)
 	}
 	all, err := kmod.Read(ctx, source.Tree, c.image.KernelRelease, r.Store)
 	if err != nil {
@@ -221,15 +222,4 @@ func (r *run) images(ctx context.Context, of func(string) ([]*deb.Package, error
 	}
 	stage.Done(progress.Result{Note: fmt.Sprintf("%d images of %d layers", len(images), len(r.defs.Layers))})
 	return images, nil
-}
-
-// stubName returns where systemd's UEFI stub lies in its package.
-func stubName(arch string) (string, error) {
-	switch arch {
-	case "amd64":
-		return "usr/lib/systemd/boot/efi/linuxx64.efi.stub", nil
-	case "arm64":
-		return "usr/lib/systemd/boot/efi/linuxaa64.efi.stub", nil
-	}
-	return "", diag.Inputf("booting architecture %q: not supported yet", arch)
 }

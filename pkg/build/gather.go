@@ -236,15 +236,7 @@ func (r *run) components(ctx context.Context) ([]component.Result, string, error
 			done.Misses++
 		}
 	}
-	const kubernetes = "kubernetes"
-	loaded, err := component.Load(filepath.Join(catalog.Dir, kubernetes))
-	if err != nil {
-		return nil, "", err
-	}
-	if v := versions[kubernetes]; v != r.Profile.Kubernetes.Version {
-		return nil, "", diag.At(r.Profile.Origin("kubernetes.version", ""), "pin it in profiles/components/kubernetes/go.mod", "kubernetes.version is %s, but the component is %s", r.Profile.Kubernetes.Version, v)
-	}
-	wanted, err := builder.KubeadmImages(ctx, loaded, r.Profile.Kubernetes.ImageRepository)
+	wanted, err := r.kubeadmImages(ctx, builder, catalog, versions)
 	if err != nil {
 		return nil, "", err
 	}
@@ -253,6 +245,24 @@ func (r *run) components(ctx context.Context) ([]component.Result, string, error
 	}
 	stage.Done(done)
 	return results, toolchain, nil
+}
+
+// kubeadmImages returns the images that kubeadm of the profile wants; none if
+// the profile is without Kubernetes.
+func (r *run) kubeadmImages(ctx context.Context, b *component.Builder, catalog component.Catalog, versions map[string]string) ([]string, error) {
+	const kubernetes = "kubernetes"
+	v, ok := versions[kubernetes]
+	if !ok {
+		return nil, nil
+	}
+	if v != r.Profile.Kubernetes.Version {
+		return nil, diag.At(r.Profile.Origin("kubernetes.version", ""), "pin it in profiles/components/kubernetes/go.mod", "kubernetes.version is %s, but the component is %s", r.Profile.Kubernetes.Version, v)
+	}
+	loaded, err := component.Load(filepath.Join(catalog.Dir, kubernetes))
+	if err != nil {
+		return nil, err
+	}
+	return b.KubeadmImages(ctx, loaded, r.Profile.Kubernetes.ImageRepository)
 }
 
 // counting tells a stage of each component that is there.
