@@ -47,7 +47,8 @@ func (d Dir) Load(name string) (*Profile, error) {
 // Read is Load without the check: for profiles that are only extended.
 func (d Dir) Read(name string) (*Profile, error) {
 	p := &Profile{origins: map[string]diag.Position{}}
-	if err := d.merge(p, name, diag.Position{}, nil); err != nil {
+	m := merger{dir: d, into: p, merged: map[string]bool{}}
+	if err := m.merge(name, d.file(name), diag.Position{}, nil); err != nil {
 		return nil, err
 	}
 	p.Name = strings.TrimSuffix(filepath.Base(name), ".yaml")
@@ -61,10 +62,14 @@ func (d Dir) LockFile(name string) string {
 }
 
 func (d Dir) file(name string) string {
-	if strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".yaml") {
-		return name
+	if isPath(name) {
+		return filepath.Clean(name)
 	}
 	return filepath.Join(d.Root, "profiles", name+".yaml")
+}
+
+func isPath(name string) bool {
+	return strings.ContainsRune(name, filepath.Separator) || strings.HasSuffix(name, ".yaml")
 }
 
 // shown is the file name in messages: relative to the working directory if that is shorter.
@@ -77,8 +82,16 @@ func shown(file string) string {
 	return file
 }
 
-func (d Dir) merge(into *Profile, name string, from diag.Position, chain []string) error {
-	file := d.file(name)
+// merger merges a profile and what it extends.
+type merger struct {
+	dir    Dir
+	into   *Profile
+	merged map[string]bool // files, so that none is merged twice
+}
+
+// merge merges a profile that lies in file and is named at a position, by a
+// chain of files that extend one another.
+func (m *merger) merge(name, file string, from diag.Position, chain []string) error {
 	if i := slices.Index(chain, file); i >= 0 {
 		var names []string
 		for _, f := range append(chain[i:], file) {
@@ -86,13 +99,17 @@ func (d Dir) merge(into *Profile, name string, from diag.Position, chain []strin
 		}
 		return diag.At(from, "remove one of these from extends", "profiles extend one another in a circle: %s", strings.Join(names, " -> "))
 	}
+	if m.merged[file] {
+		return nil
+	}
+	m.merged[file] = true
 	chain = append(chain, file)
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return d.unknown(name, file, from)
+		return m.dir.unknown(name, file, from)
 	}
 	if err != nil {
-		return diag.Input(fmt.Errorf("reading profile %q: %w", name, err))
+		return diag.At(from, "", "reading profile %q: %v", name, err)
 	}
 	doc, err := document.Parse(shown(file), data)
 	if err != nil {
@@ -103,18 +120,22 @@ func (d Dir) merge(into *Profile, name string, from diag.Position, chain []strin
 		return err
 	}
 	for i, parent := range own.Extends {
-		if err := d.merge(into, parent, doc.Position(fmt.Sprintf("extends[%d]", i)), chain); err != nil {
+		of := m.dir.file(parent)
+		if isPath(parent) && !filepath.IsAbs(parent) { // as seen from this file
+			of = filepath.Join(filepath.Dir(file), parent)
+		}
+		if err := m.merge(parent, of, doc.Position(fmt.Sprintf("extends[%d]", i)), chain); err != nil {
 			return err
 		}
 	}
-	into.files = append(into.files, shown(file))
-	into.take(&own, doc)
+	m.into.files = append(m.into.files, shown(file))
+	m.into.take(&own, doc)
 	return nil
 }
 
 func (d Dir) unknown(name, file string, from diag.Position) error {
-	if file == name {
-		return diag.Inputf("reading profile %q: no such file", name)
+	if isPath(name) {
+		return diag.At(from, "", "reading profile %q: there is no file %s", name, shown(file))
 	}
 	names, err := d.Names()
 	if err != nil {
@@ -157,6 +178,8 @@ func (p *Profile) take(own *Profile, doc *document.Document) {
 	list("roles", &p.Roles, own.Roles)
 	scalar("os.suite", &p.OS.Suite, own.OS.Suite)
 	scalar("os.mirror", &p.OS.Mirror, own.OS.Mirror)
+	scalar("os.securityMirror", &p.OS.SecurityMirror, own.OS.SecurityMirror)
+	scalar("os.keyring", &p.OS.Keyring, own.OS.Keyring)
 	list("os.packages", &p.OS.Packages, own.OS.Packages)
 	list("os.exclude", &p.OS.Exclude, own.OS.Exclude)
 	list("os.prune", &p.OS.Prune, own.OS.Prune)
@@ -193,21 +216,26 @@ func (p *Profile) check(d Dir) []error {
 		return false
 	}
 	if required("architecture", p.Architecture, "this profile can only be extended; `builder profiles` lists those that can be built") {
-		add(p.known("architecture", p.Architecture, Architectures()))
+		add(p.known("architecture", "architecture", p.Architecture, Architectures()))
 	}
 	for _, r := range p.Roles {
-		add(p.known("roles", r, []string{"control-plane", "worker", "etcd"}))
+		add(p.known("role", "roles", r, []string{"control-plane", "worker", "etcd"}))
 	}
 	required("os.suite", p.OS.Suite, "for example trixie")
+	if file := p.KeyringFile(); file != "" {
+		if _, err := os.Stat(file); err != nil {
+			add(p.errorf("os.keyring", "the path is relative to this file", "reading keyring %q: there is no file %s", p.OS.Keyring, file))
+		}
+	}
 	required("kernel.package", p.Kernel.Package, "for example linux-image-cloud-amd64")
 	if required("kubernetes.version", p.Kubernetes.Version, "for example v1.37.2") && !versionPattern.MatchString(p.Kubernetes.Version) {
 		add(p.errorf("kubernetes.version", "for example v1.37.2", "%q is not a version", p.Kubernetes.Version))
 	}
 	required("kubernetes.imageRepository", p.Kubernetes.ImageRepository, "for example slipway.local")
-	add(p.exists(d, "overlays", "overlays", "", p.Overlays))
-	add(p.exists(d, "components", filepath.Join("profiles", "components"), "", p.Components))
+	add(p.exists(d, "overlay", "overlays", "overlays", "", p.Overlays))
+	add(p.exists(d, "component", "components", filepath.Join("profiles", "components"), "", p.Components))
 	if required("images", p.Images, "for example control-plane") {
-		add(p.exists(d, "images", filepath.Join("images", "sets"), ".yaml", []string{p.Images}))
+		add(p.exists(d, "image set", "images", filepath.Join("images", "sets"), ".yaml", []string{p.Images}))
 	}
 	for _, s := range []struct {
 		field string
@@ -221,7 +249,7 @@ func (p *Profile) check(d Dir) []error {
 }
 
 // exists checks that each name has its entry in a directory of the project.
-func (p *Profile) exists(d Dir, field, dir, suffix string, names []string) error {
+func (p *Profile) exists(d Dir, thing, field, dir, suffix string, names []string) error {
 	entries, err := os.ReadDir(filepath.Join(d.Root, dir))
 	if err != nil {
 		return fmt.Errorf("listing %s: %w", dir, err)
@@ -234,7 +262,7 @@ func (p *Profile) exists(d Dir, field, dir, suffix string, names []string) error
 	}
 	var problems []error
 	for _, name := range names {
-		problems = append(problems, p.known(field, name, known))
+		problems = append(problems, p.known(thing, field, name, known))
 	}
 	return errors.Join(problems...)
 }

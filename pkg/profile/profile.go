@@ -5,6 +5,7 @@ package profile
 import (
 	"fmt"
 	"math/bits"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -35,11 +36,13 @@ type Profile struct {
 
 // OS says which packages make up the base system.
 type OS struct {
-	Suite    string   `yaml:"suite" json:"suite" doc:"The Debian suite. Its -updates and -security suites are always used with it."`
-	Mirror   string   `yaml:"mirror" json:"mirror,omitempty" doc:"Base URL of a Debian mirror. Default: --mirror, SLIPWAY_MIRROR, then this machine's own apt sources."`
-	Packages []string `yaml:"packages" json:"packages" doc:"Packages wanted; what they depend on comes along."`
-	Exclude  []string `yaml:"exclude" json:"exclude,omitempty" doc:"Packages (globs) left out even where others depend on them."`
-	Prune    []string `yaml:"prune" json:"prune,omitempty" doc:"Files of packages left out: path globs from the root, a directory takes all in it."`
+	Suite          string   `yaml:"suite" json:"suite" doc:"The Debian suite. Its -updates and -security suites are always used with it."`
+	Mirror         string   `yaml:"mirror" json:"mirror,omitempty" doc:"Base URL of a Debian mirror. Default: --mirror, SLIPWAY_MIRROR, then this machine's own apt sources."`
+	SecurityMirror string   `yaml:"securityMirror" json:"securityMirror,omitempty" doc:"Base URL of the mirror for security updates. Default: SLIPWAY_SECURITY_MIRROR, then this machine's own apt sources, then MIRROR-security."`
+	Keyring        string   `yaml:"keyring" json:"keyring,omitempty" doc:"File with the OpenPGP public keys that sign the mirror's indexes, binary or armoured, instead of Debian's: for a mirror of your own. Relative to the file that says so."`
+	Packages       []string `yaml:"packages" json:"packages" doc:"Packages wanted; what they depend on comes along."`
+	Exclude        []string `yaml:"exclude" json:"exclude,omitempty" doc:"Packages (globs) left out even where others depend on them."`
+	Prune          []string `yaml:"prune" json:"prune,omitempty" doc:"Files of packages left out: path globs from the root, a directory takes all in it."`
 }
 
 // Kernel says which kernel is used and what is kept of it.
@@ -108,6 +111,14 @@ func (p *Profile) Origin(field, value string) diag.Position {
 	return p.origins[field]
 }
 
+// KeyringFile returns the path of the keyring, or "" if the profile names none.
+func (p *Profile) KeyringFile() string {
+	if p.OS.Keyring == "" || filepath.IsAbs(p.OS.Keyring) {
+		return p.OS.Keyring
+	}
+	return filepath.Join(filepath.Dir(p.origins["os.keyring"].File), p.OS.Keyring)
+}
+
 // Architectures are the architectures that profiles may name.
 func Architectures() []string { return []string{"amd64", "arm64", "ppc64le", "s390x"} }
 
@@ -119,8 +130,8 @@ func (p *Profile) errorf(field, hint, format string, args ...any) error {
 	return diag.At(pos, hint, format, args...)
 }
 
-// known checks a value against a list.
-func (p *Profile) known(field, value string, candidates []string) error {
+// known checks a value of a field, which names such a thing, against a list.
+func (p *Profile) known(thing, field, value string, candidates []string) error {
 	for _, c := range candidates {
 		if c == value {
 			return nil
@@ -131,5 +142,5 @@ func (p *Profile) known(field, value string, candidates []string) error {
 		hint = "known: " + strings.Join(candidates, ", ")
 	}
 	pos := p.Origin(field, value)
-	return diag.At(pos, hint, "unknown %s %q", field, value)
+	return diag.At(pos, hint, "unknown %s %q", thing, value)
 }
