@@ -22,9 +22,12 @@ type Loader struct {
 	depends map[string][]string // file to the files it needs
 	files   map[string]string   // name to file
 	aliases []alias
-	soft    map[string][]string // name to names wanted before it
+	before  map[string][]string // name to names wanted before it
+	after   map[string][]string // name to names wanted after it
 	loaded  map[string]bool
 	seen    map[string]bool
+	devices string // where the kernel shows devices
+	insert  func(file string) error
 }
 
 type alias struct{ pattern, name string }
@@ -35,9 +38,13 @@ func New(root string) (*Loader, error) {
 	if err := unix.Uname(&u); err != nil {
 		return nil, err
 	}
+	return open(filepath.Join(root, "usr/lib/modules", unix.ByteSliceToString(u.Release[:])))
+}
+
+func open(dir string) (*Loader, error) {
 	l := &Loader{
-		dir:     filepath.Join(root, "usr/lib/modules", unix.ByteSliceToString(u.Release[:])),
-		depends: map[string][]string{}, files: map[string]string{}, soft: map[string][]string{},
+		dir: dir, devices: "/sys/devices", insert: insert,
+		depends: map[string][]string{}, files: map[string]string{}, before: map[string][]string{}, after: map[string][]string{},
 		loaded: map[string]bool{}, seen: map[string]bool{},
 	}
 	err := l.lines("modules.dep", func(line string) {
@@ -52,7 +59,7 @@ func New(root string) (*Loader, error) {
 	}
 	err = l.lines("modules.alias", func(line string) {
 		if w := strings.Fields(line); len(w) == 3 && w[0] == "alias" {
-			l.aliases = append(l.aliases, alias{w[1], normalise(w[2])})
+			l.aliases = append(l.aliases, alias{normaliseAlias(w[1]), normalise(w[2])})
 		}
 	})
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -63,16 +70,16 @@ func New(root string) (*Loader, error) {
 		if len(w) < 3 || w[0] != "softdep" {
 			return
 		}
-		before := false
+		var to map[string][]string
 		for _, word := range w[2:] {
 			switch word {
 			case "pre:":
-				before = true
+				to = l.before
 			case "post:":
-				before = false
+				to = l.after
 			default:
-				if before {
-					l.soft[normalise(w[1])] = append(l.soft[normalise(w[1])], word)
+				if to != nil {
+					to[normalise(w[1])] = append(to[normalise(w[1])], word)
 				}
 			}
 		}
@@ -99,6 +106,27 @@ func (l *Loader) lines(name string, take func(string)) error {
 
 func normalise(name string) string { return strings.ReplaceAll(name, "-", "_") }
 
+// normaliseAlias makes a pattern, or a name to match with it, comparable: as
+// kmod does, hyphens and underscores are one outside of brackets; and a slash
+// is a character like any other, which it is not to path.Match.
+func normaliseAlias(s string) string {
+	b := []byte(s)
+	inside := false
+	for i, c := range b {
+		switch {
+		case c == '[':
+			inside = true
+		case c == ']':
+			inside = false
+		case c == '-' && !inside:
+			b[i] = '_'
+		case c == '/':
+			b[i] = 0
+		}
+	}
+	return string(b)
+}
+
 func moduleName(file string) string {
 	name, _, _ := strings.Cut(path.Base(file), ".ko")
 	return normalise(name)
@@ -111,6 +139,7 @@ func (l *Loader) Load(name string) error {
 		return l.load(file)
 	}
 	var errs []error
+	name = normaliseAlias(name)
 	for _, a := range l.aliases {
 		if ok, _ := path.Match(a.pattern, name); !ok {
 			continue
@@ -127,7 +156,7 @@ func (l *Loader) load(file string) error {
 		return nil
 	}
 	l.loaded[file] = true
-	for _, name := range l.soft[moduleName(file)] {
+	for _, name := range l.before[moduleName(file)] {
 		l.Load(name) // wanted, not needed
 	}
 	needs := l.depends[file]
@@ -136,24 +165,35 @@ func (l *Loader) load(file string) error {
 			return err
 		}
 	}
-	f, err := os.Open(filepath.Join(l.dir, file))
-	if err != nil {
+	if err := l.insert(filepath.Join(l.dir, file)); err != nil {
 		return fmt.Errorf("loading module %s: %w", moduleName(file), err)
+	}
+	for _, name := range l.after[moduleName(file)] {
+		l.Load(name)
+	}
+	return nil
+}
+
+// insert hands a module to the kernel.
+func insert(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
 	}
 	defer f.Close()
 	err = unix.FinitModule(int(f.Fd()), "", 0)
 	// ENODEV: the driver finds no hardware of its own after all.
-	if err != nil && !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("loading module %s: %w", moduleName(file), err)
+	if errors.Is(err, unix.EEXIST) || errors.Is(err, unix.ENODEV) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // Coldplug loads modules for the devices that the kernel has found by now,
 // and returns how many kinds of devices it had not seen before.
 func (l *Loader) Coldplug() int {
 	found := 0
-	filepath.WalkDir("/sys/devices", func(p string, d fs.DirEntry, err error) error {
+	filepath.WalkDir(l.devices, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.Name() != "modalias" {
 			return nil
 		}
