@@ -83,13 +83,14 @@ func FindMirrors(o Options) (Mirrors, error) {
 
 // base checks the address of a mirror and drops slashes at its end.
 func base(what, uri string) (string, error) {
-	if !usable(uri) {
+	if !Usable(uri) {
 		return "", diag.Inputf("%s %q: not an http, https or file address", what, plain(uri))
 	}
 	return strings.TrimRight(uri, "/"), nil
 }
 
-func usable(uri string) bool {
+// Usable says whether something is the address of a mirror: http, https or file.
+func Usable(uri string) bool {
 	u, err := url.Parse(uri)
 	if err != nil {
 		return false
@@ -149,7 +150,7 @@ func ownMirrors(dir string) (own, error) {
 			others = append(others, s.suite)
 		case !slices.Contains(s.components, "main"):
 			others = append(others, fmt.Sprintf("%s by %q without main", s.suite, plain(s.uri)))
-		case !usable(s.uri):
+		case !Usable(s.uri):
 			others = append(others, fmt.Sprintf("%s by %q, which is neither http, https nor file", s.suite, plain(s.uri)))
 		case pocket == "security":
 			if found.security.uri == "" {

@@ -81,7 +81,7 @@ func mirrorFile(uri string) string {
 		return uri
 	}
 	for line := range strings.Lines(string(data)) {
-		if fields := strings.Fields(line); len(fields) > 0 && usable(fields[0]) {
+		if fields := strings.Fields(line); len(fields) > 0 && Usable(fields[0]) {
 			return fields[0]
 		}
 	}

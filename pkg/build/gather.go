@@ -98,7 +98,7 @@ func (r *run) packages(ctx context.Context, locked bool) (map[string]tree.Conten
 	if mirror == "" {
 		mirror = r.Profile.OS.Mirror
 	}
-	mirrors, err := apt.FindMirrors(apt.Options{Mirror: mirror})
+	mirrors, err := apt.FindMirrors(apt.Options{Mirror: mirror, Security: r.Profile.OS.SecurityMirror})
 	if err != nil && !(locked && r.Offline) {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (r *run) packages(ctx context.Context, locked bool) (map[string]tree.Conten
 	var items []fetch.Item
 	hits := 0
 	for _, p := range r.lock.Packages {
-		address, err := debian.Package{Suite: p.Suite, Filename: p.Filename}.URL(suites)
+		address, err := debian.Package(p).URL(suites)
 		if err != nil {
 			return nil, err
 		}
@@ -130,6 +130,9 @@ func (r *run) packages(ctx context.Context, locked bool) (map[string]tree.Conten
 	}
 	stage := r.Board.Start("fetch", total, progress.Bytes)
 	contents, err := client.Fetch(ctx, items, stage.Add)
+	if locked && notFound(err) {
+		return nil, fmt.Errorf("%w; mirrors keep no old versions: name one that does, or remove the lock to resolve anew", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -139,6 +142,25 @@ func (r *run) packages(ctx context.Context, locked bool) (map[string]tree.Conten
 		blobs[p.Name] = contents[i]
 	}
 	return blobs, nil
+}
+
+// notFound says that a server was reached and lacks a file.
+func notFound(err error) bool {
+	var failed *fetch.Error
+	return errors.As(err, &failed) && failed.NotFound()
+}
+
+// keyring returns the keys that sign the package indexes; nil for Debian's.
+func (r *run) keyring() ([]byte, error) {
+	file := r.Profile.KeyringFile()
+	if file == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, diag.At(r.Profile.Origin("os.keyring", ""), "", "reading the keyring: %v", err)
+	}
+	return data, nil
 }
 
 // resolve fills the lock's suites, packages, sets and epoch.
@@ -154,11 +176,18 @@ func (r *run) resolve(ctx context.Context, client *fetch.Client, suites []debian
 			}
 		}
 	}
-	repository, err := debian.New(r.Store, client, debian.Options{Now: time.Now()})
+	keyring, err := r.keyring()
 	if err != nil {
 		return err
 	}
+	repository, err := debian.New(r.Store, client, debian.Options{Keyring: keyring, Now: time.Now()})
+	if err != nil {
+		return diag.At(r.Profile.Origin("os.keyring", ""), "", "%v", err)
+	}
 	indexes, err := repository.Indexes(ctx, suites, r.arch)
+	if notFound(err) {
+		return fmt.Errorf("%w; os.mirror and os.securityMirror in the profile name other mirrors", err)
+	}
 	if err != nil {
 		return err
 	}

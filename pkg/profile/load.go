@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-os/slipway/pkg/apt"
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/document"
 )
@@ -222,6 +223,11 @@ func (p *Profile) check(d Dir) []error {
 		add(p.known("role", "roles", r, []string{"control-plane", "worker", "etcd"}))
 	}
 	required("os.suite", p.OS.Suite, "for example trixie")
+	for _, m := range []struct{ field, uri string }{{"os.mirror", p.OS.Mirror}, {"os.securityMirror", p.OS.SecurityMirror}} {
+		if m.uri != "" && !apt.Usable(m.uri) {
+			add(p.errorf(m.field, "for example http://mirror.example/debian", "%s: %q is not an http, https or file address", m.field, m.uri))
+		}
+	}
 	if file := p.KeyringFile(); file != "" {
 		if _, err := os.Stat(file); err != nil {
 			add(p.errorf("os.keyring", "the path is relative to this file", "reading keyring %q: there is no file %s", p.OS.Keyring, file))

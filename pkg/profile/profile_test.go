@@ -66,6 +66,8 @@ func TestBadProfiles(t *testing.T) {
 		{"unknown path for a parent", map[string]string{"p": "extends:\n  - ../site.yaml\n"}, `profiles/p.yaml:2:5: reading profile "../site.yaml": there is no file site.yaml`},
 		{"a circle by paths", map[string]string{"p": "extends: [./q.yaml]\n", "q": "extends: [../profiles/p.yaml]\n"}, `profiles/q.yaml:1:11: profiles extend one another in a circle: p -> q -> p (remove one of these from extends)`},
 		{"missing keyring", with("suite: trixie", "suite: trixie, keyring: keys/site.gpg"), `profiles/p.yaml:3:30: reading keyring "keys/site.gpg": there is no file profiles/keys/site.gpg (the path is relative to this file)`},
+		{"bad mirror", with("suite: trixie", "suite: trixie, mirror: mirror.example"), `profiles/p.yaml:3:29: os.mirror: "mirror.example" is not an http, https or file address (for example http://mirror.example/debian)`},
+		{"bad security mirror", with("suite: trixie", "suite: trixie, securityMirror: 'ftp://m'"), `profiles/p.yaml:3:37: os.securityMirror: "ftp://m" is not an http, https or file address (for example http://mirror.example/debian)`},
 		{"unknown role", with("[control-plane]", "[worker, controlplane]"), `profiles/p.yaml:2:17: unknown role "controlplane" (did you mean "control-plane"?)`},
 		{"number for a string", with("suite: trixie", "suite: 13"), `profiles/p.yaml:3:13: os.suite must be a string, not the number 13 (write "13", with the quotes)`},
 		{"unknown profile", map[string]string{"pp": complete}, `unknown profile "p" (did you mean "pp"?)`},
