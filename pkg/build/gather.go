@@ -227,6 +227,10 @@ func (r *run) resolve(ctx context.Context, client *fetch.Client, suites []debian
 			continue
 		}
 		if err := add(lock.LayerSet+l.Name, l.Packages, l.Exclude); err != nil {
+			var wrong *debian.PackageError
+			if errors.As(err, &wrong) {
+				return diag.At(l.Position(fmt.Sprintf("packages[%d]", slices.Index(l.Packages, wrong.Package))), wrong.Hint, "%s", wrong.Msg)
+			}
 			return fmt.Errorf("images/layers/%s.yaml: %w", l.Name, err)
 		}
 	}

@@ -188,6 +188,9 @@ func (img *Image) check() error {
 	return errors.Join(problems...)
 }
 
+// Position returns the place of a value of the layer's file: "packages[0]".
+func (l *Layer) Position(path string) diag.Position { return l.document.Position(path) }
+
 func (l *Layer) check() error {
 	var problems []error
 	problem := func(at, hint, format string, args ...any) {

@@ -73,7 +73,7 @@ func (r *resolver) failed(c *choice, what string) error {
 	slices.Reverse(chain)
 	return &PackageError{
 		Package: c.name,
-		Msg:     fmt.Sprintf("package %q (wanted by the profile) -> %s", c.name, strings.Join(chain, " -> ")),
+		Msg:     fmt.Sprintf("package %q -> %s", c.name, strings.Join(chain, " -> ")),
 		Hint:    "leave it out, or exclude what it should not need",
 	}
 }

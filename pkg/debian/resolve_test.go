@@ -116,13 +116,13 @@ func TestPackagesThatCannotBeHad(t *testing.T) {
 		{name: "a name that others provide", main: "mawk 1; Provides: awk\ngawk 1; Provides: awk", want: "awk",
 			of: "awk", msg: `package "awk" does not exist in trixie, trixie-updates`, hint: "it is provided by gawk, mawk: name one of them"},
 		{name: "a dependency that is not there", main: "app 1; Depends: lib\nlib 1; Depends: base\nbase 1; Depends: gone | lost (>= 2)", want: "app",
-			of: "app", msg: `package "app" (wanted by the profile) -> lib -> base -> gone | lost (>= 2): no such package`, hint: "leave it out, or exclude what it should not need"},
+			of: "app", msg: `package "app" -> lib -> base -> gone | lost (>= 2): no such package`, hint: "leave it out, or exclude what it should not need"},
 		{name: "in other versions only", main: "app 1; Depends: lib (>= 3)\nlib 1", updates: "lib 2", want: "app",
-			of: "app", msg: `package "app" (wanted by the profile) -> lib (>= 3): no such version; lib 1 is in trixie, lib 2 is in trixie-updates`, hint: "leave it out, or exclude what it should not need"},
+			of: "app", msg: `package "app" -> lib (>= 3): no such version; lib 1 is in trixie, lib 2 is in trixie-updates`, hint: "leave it out, or exclude what it should not need"},
 		{name: "a version is asked of what is provided without one", main: "app 1; Depends: awk (>= 1)\nmawk 1; Provides: awk, mua", want: "app",
-			of: "app", msg: `package "app" (wanted by the profile) -> awk (>= 1): no such version; mawk 1 in trixie provides awk, mua`, hint: "leave it out, or exclude what it should not need"},
+			of: "app", msg: `package "app" -> awk (>= 1): no such version; mawk 1 in trixie provides awk, mua`, hint: "leave it out, or exclude what it should not need"},
 		{name: "dependencies that nobody understands", main: "app 1; Depends: lib\nlib 1; Depends: base (", want: "app",
-			of: "app", msg: `package "app" (wanted by the profile) -> lib -> its dependencies "base (" make no sense: `, hint: "leave it out, or exclude what it should not need"},
+			of: "app", msg: `package "app" -> lib -> its dependencies "base (" make no sense: `, hint: "leave it out, or exclude what it should not need"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := Resolve([]*Index{parseIndex(t, "trixie", c.main), parseIndex(t, "trixie-updates", c.updates)}, strings.Fields(c.want), nil, "amd64")
