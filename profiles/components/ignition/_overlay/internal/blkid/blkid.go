@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,16 +65,25 @@ func GetFilesystemInfo(device string, allowAmbivalent bool) (FilesystemInfo, err
 	switch {
 	case err != nil:
 		return FilesystemInfo{}, fmt.Errorf("querying the filesystem of %q: %w", device, err)
-	case status == blkidNothing:
-		return FilesystemInfo{}, nil
-	case status == blkidAmbiguous && allowAmbivalent:
-		return firstSignature(device)
-	case status == blkidAmbiguous:
-		return FilesystemInfo{}, fmt.Errorf("querying the filesystem of %q: found multiple filesystem types", device)
-	case status != 0:
+	case status == 0:
+		return parseBlkid(out)
+	case status != blkidNothing && status != blkidAmbiguous:
 		return FilesystemInfo{}, fmt.Errorf("querying the filesystem of %q: blkid exited with status %d", device, status)
 	}
-	return parseBlkid(out)
+	// util-linux 2.41 has one status for nothing and for too much to choose
+	// from: only the second must not be formatted.
+	list, err := signatures(device)
+	if err != nil {
+		return FilesystemInfo{}, err
+	}
+	list = slices.DeleteFunc(list, func(s signature) bool { return s.usage == partitionTable })
+	switch {
+	case len(list) == 0:
+		return FilesystemInfo{}, nil
+	case allowAmbivalent || !slices.ContainsFunc(list, func(s signature) bool { return s.Type != list[0].Type }):
+		return list[0].FilesystemInfo, nil
+	}
+	return FilesystemInfo{}, fmt.Errorf("querying the filesystem of %q: found multiple filesystem types", device)
 }
 
 func parseBlkid(out string) (info FilesystemInfo, err error) {
@@ -90,27 +100,45 @@ func parseBlkid(out string) (info FilesystemInfo, err error) {
 	return info, nil
 }
 
-// firstSignature returns the first of several file systems on a device.
-func firstSignature(device string) (FilesystemInfo, error) {
-	out, status, err := output("wipefs", "--no-act", "--noheadings", "--raw", "--output", "TYPE,UUID,LABEL", device)
+// signature is one that wipefs finds: there may be several of one file system.
+type signature struct {
+	usage string // "filesystem", "raid", "crypto", "other", partitionTable
+	FilesystemInfo
+}
+
+const partitionTable = "partition-table"
+
+// signatures returns all that are on a device.
+func signatures(device string) ([]signature, error) {
+	out, status, err := output("wipefs", "--no-act", "--noheadings", "--parsable", "--output", "USAGE,TYPE,UUID,LABEL", device)
 	if err == nil && status != 0 {
 		err = fmt.Errorf("wipefs exited with status %d", status)
 	}
-	if err != nil {
-		return FilesystemInfo{}, fmt.Errorf("querying the filesystems of %q: %w", device, err)
+	var list []signature
+	if err == nil {
+		list, err = parseWipefs(out)
 	}
-	return parseWipefs(out)
+	if err != nil {
+		return nil, fmt.Errorf("querying the signatures on %q: %w", device, err)
+	}
+	return list, nil
 }
 
-func parseWipefs(out string) (info FilesystemInfo, err error) {
-	line, _, _ := strings.Cut(out, "\n")
-	columns := append(strings.Split(line, " "), "", "")
-	for i, to := range []*string{&info.Type, &info.UUID, &info.Label} {
-		if *to, err = unescape(columns[i]); err != nil {
-			return FilesystemInfo{}, fmt.Errorf("reading the output of wipefs: %w", err)
+func parseWipefs(out string) (list []signature, err error) {
+	for line := range strings.Lines(out) {
+		c := strings.SplitN(strings.TrimSuffix(line, "\n"), ",", 4) // a label may have commas
+		if len(c) != 4 {
+			return nil, fmt.Errorf("wipefs printed %q", line)
 		}
+		s := signature{usage: c[0]}
+		for i, to := range []*string{&s.Type, &s.UUID, &s.Label} {
+			if *to, err = unescape(c[1+i]); err != nil {
+				return nil, fmt.Errorf("reading the output of wipefs: %w", err)
+			}
+		}
+		list = append(list, s)
 	}
-	return info, nil
+	return list, nil
 }
 
 // DumpDisk reads the partition table of a disk. A disk without any has no
@@ -121,29 +149,26 @@ func DumpDisk(device string) (DiskInfo, error) {
 		return DiskInfo{}, err
 	}
 	info := DiskInfo{LogicalSectorSize: size}
-	// partx says the same for a disk with no table and for a failure; blkid does not.
-	table, status, err := output("blkid", "-p", "-o", "value", "-s", "PTTYPE", device)
-	switch {
-	case err != nil:
-		return DiskInfo{}, fmt.Errorf("querying the partition table of %q: %w", device, err)
-	case status == blkidNothing, status == 0 && table == "":
-		return info, nil
-	case status != 0 && status != blkidAmbiguous:
-		return DiskInfo{}, fmt.Errorf("querying the partition table of %q: blkid exited with status %d", device, status)
-	case status == 0 && strings.TrimSpace(table) != "gpt":
-		return DiskInfo{}, fmt.Errorf("querying the partition table of %q: disk does not have a GPT but %s", device, strings.TrimSpace(table))
-	}
-	out, status, err := output("partx", "--show", "--noheadings", "--raw", "--output", "NR,START,SECTORS,SCHEME,TYPE,UUID,NAME", device)
+	// partx says the same for a disk with no table and for a failure.
+	list, err := signatures(device)
 	if err != nil {
-		return DiskInfo{}, fmt.Errorf("querying the partitions of %q: %w", device, err)
+		return DiskInfo{}, err
 	}
-	if status != 0 {
-		if table == "" {
-			return info, nil // several file systems, and no partition table
-		}
-		return DiskInfo{}, fmt.Errorf("querying the partitions of %q: partx exited with status %d", device, status)
+	list = slices.DeleteFunc(list, func(s signature) bool { return s.usage != partitionTable })
+	switch {
+	case len(list) == 0:
+		return info, nil
+	case !slices.ContainsFunc(list, func(s signature) bool { return s.Type == "gpt" }):
+		return DiskInfo{}, fmt.Errorf("querying the partition table of %q: disk does not have a GPT but %s", device, list[0].Type)
 	}
-	if info.Partitions, err = parsePartx(out, size); err != nil {
+	out, status, err := output("partx", "--noheadings", "--raw", "--output", "NR,START,SECTORS,SCHEME,TYPE,UUID,NAME", device)
+	if err == nil && status != 0 {
+		err = fmt.Errorf("partx exited with status %d", status)
+	}
+	if err == nil {
+		info.Partitions, err = parsePartx(out, size)
+	}
+	if err != nil {
 		return DiskInfo{}, fmt.Errorf("querying the partitions of %q: %w", device, err)
 	}
 	return info, nil
@@ -197,8 +222,11 @@ func sectorSize(device string) (int, error) {
 	if errors.Is(err, unix.ENOTTY) {
 		return 512, nil // a file, not a device
 	}
-	if err != nil || size < 512 || size%512 != 0 {
-		return 0, fmt.Errorf("getting the sector size of %q: %d bytes, %w", device, size, err)
+	if err == nil && (size < 512 || size%512 != 0) {
+		err = fmt.Errorf("%d bytes", size)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("getting the sector size of %q: %w", device, err)
 	}
 	return size, nil
 }
