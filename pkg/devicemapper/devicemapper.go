@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -18,6 +17,7 @@ import (
 // Numbers of the ioctls and flags.
 const (
 	create  = 3
+	remove  = 4
 	suspend = 6 // without its flag: resume
 	load    = 9
 
@@ -55,23 +55,30 @@ func (v Verity) Create() (string, error) {
 		return "", fmt.Errorf("setting up dm-verity: %w", err)
 	}
 	defer control.Close()
-	salt := v.Salt
-	if salt == "" {
-		salt = "-"
-	}
-	// Version 1, the hash tree behind one block of superblock.
-	params := fmt.Sprintf("1 %s %s 4096 4096 %d 1 sha256 %s %s 1 panic_on_corruption", v.Data, v.Hash, v.DataBlocks, v.RootHash, salt)
 	made, err := call(control, create, v.Name, 0, nil)
 	if err != nil {
 		return "", fmt.Errorf("creating dm device %q: %w", v.Name, err)
 	}
-	if _, err := call(control, load, v.Name, readOnly, target("verity", v.DataBlocks*8, params)); err != nil {
-		return "", fmt.Errorf("loading the dm-verity table %q: %w", params, err)
+	if _, err = call(control, load, v.Name, readOnly, target("verity", v.DataBlocks*8, v.params())); err != nil {
+		err = fmt.Errorf("loading the dm-verity table %q: %w", v.params(), err)
+	} else if _, err = call(control, suspend, v.Name, readOnly, nil); err != nil {
+		err = fmt.Errorf("activating dm device %q: %w", v.Name, err)
 	}
-	if _, err := call(control, suspend, v.Name, readOnly, nil); err != nil {
-		return "", fmt.Errorf("activating dm device %q: %w", v.Name, err)
+	if err != nil {
+		call(control, remove, v.Name, 0, nil) // the name is free for another try
+		return "", err
 	}
 	return fmt.Sprintf("/dev/dm-%d", unix.Minor(made.Device)), nil
+}
+
+// params are the parameters of the target: version 1, the hash tree behind one
+// block of superblock.
+func (v Verity) params() string {
+	salt := v.Salt
+	if salt == "" {
+		salt = "-"
+	}
+	return fmt.Sprintf("1 %s %s 4096 4096 %d 1 sha256 %s %s 1 panic_on_corruption", v.Data, v.Hash, v.DataBlocks, v.RootHash, salt)
 }
 
 // target is struct dm_target_spec with its parameters.
@@ -111,6 +118,17 @@ func openControl() (*os.File, error) {
 }
 
 func call(control *os.File, number uintptr, name string, flags uint32, data []byte) (header, error) {
+	buf := message(name, flags, data)
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, control.Fd(), request(number), uintptr(unsafe.Pointer(&buf[0])))
+	h := *(*header)(unsafe.Pointer(&buf[0]))
+	if errno != 0 {
+		return h, errno
+	}
+	return h, nil
+}
+
+// message is what an ioctl takes, with room for what it returns.
+func message(name string, flags uint32, data []byte) []byte {
 	buf := make([]byte, headerSize+len(data)+4096)
 	h := (*header)(unsafe.Pointer(&buf[0]))
 	h.Version = [3]uint32{4, 0, 0}
@@ -120,19 +138,9 @@ func call(control *os.File, number uintptr, name string, flags uint32, data []by
 	}
 	copy(h.Name[:], name)
 	copy(buf[headerSize:], data)
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, control.Fd(), request(number), uintptr(unsafe.Pointer(&buf[0])))
-	if errno != 0 {
-		return *h, errno
-	}
-	return *h, nil
+	return buf
 }
 
-// request is _IOWR(0xfd, number, struct dm_ioctl), whose bits for the
-// direction differ on POWER (Linux, arch/powerpc/include/uapi/asm/ioctl.h).
-func request(number uintptr) uintptr {
-	direction := uintptr(3) << 30
-	if strings.HasPrefix(runtime.GOARCH, "ppc64") {
-		direction = 6 << 29
-	}
-	return direction | headerSize<<16 | 0xfd<<8 | number
-}
+// request is _IOWR(0xfd, number, struct dm_ioctl). POWER has other bits for
+// either direction, and the same for both.
+func request(number uintptr) uintptr { return 3<<30 | headerSize<<16 | 0xfd<<8 | number }
