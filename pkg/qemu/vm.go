@@ -114,7 +114,7 @@ func (m machine) arguments(ctx context.Context, binary string, o *Options) ([]st
 		drive += "format=qcow2,file=" + escape(overlay)
 	}
 	args = append(args, "-drive", drive, "-device", m.disk+",drive=disk,bootindex=1")
-	disks := o.ExtraDisks
+	disks := slices.Clone(o.ExtraDisks)
 	if o.Medium != "" {
 		disks = append(disks, o.Medium)
 	}
@@ -172,6 +172,7 @@ func (o *Options) overlay(ctx context.Context) (string, error) {
 		return "", diag.Dependencyf("qemu-img is not installed (on Debian: apt-get install qemu-utils)")
 	}
 	if err != nil {
+		os.Remove(file) // half of one would be taken for a disk the next time
 		return "", diag.Dependency(fmt.Errorf("making the overlay disk: %w: %s", err, strings.TrimSpace(string(out))))
 	}
 	return file, nil
