@@ -178,8 +178,8 @@ func (b *Board) draw() {
 		fmt.Fprintf(&out, "\x1b[%dA", b.drawn)
 	}
 	for _, l := range lines {
-		if w := b.width(); w > 1 && len(l) >= w {
-			l = l[:w-1]
+		if w, letters := b.width(), []rune(l); w > 1 && len(letters) >= w {
+			l = string(letters[:w-1])
 		}
 		if b.colour && strings.HasPrefix(l, "+") {
 			l = "\x1b[32m+\x1b[0m" + l[1:]
