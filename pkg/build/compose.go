@@ -114,6 +114,9 @@ func (r *run) compose(ctx context.Context, in *inputs) (*composed, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.putInventory(programs, c, packages, in.components); err != nil {
+		return nil, err
+	}
 	c.root, err = rootfs.Compose(rootfs.Sources{
 		Packages: rootPackages, Prune: r.Profile.OS.Prune, Overlays: in.overlays,
 		Trees:    []*tree.Tree{modules, programs.Tree(), baked},

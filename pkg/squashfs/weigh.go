@@ -2,6 +2,8 @@ package squashfs
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/slipway-os/slipway/pkg/tree"
 )
@@ -68,10 +70,10 @@ func (s *Reader) Weigh(t *tree.Tree, kinds int, kind func(path string) int) ([]W
 		}
 		weights[o.kind].Size += min(key.count*blockSize, o.content.size)
 	}
-	shares := map[*fragmentEntry][]int64{} // bytes of tails, by kind
+	shares := map[*fragmentEntry]map[int]int64{} // bytes of tails, by kind
 	for key, o := range tails {
 		if shares[key.fragment] == nil {
-			shares[key.fragment] = make([]int64, kinds)
+			shares[key.fragment] = map[int]int64{}
 		}
 		size := o.content.size % blockSize
 		shares[key.fragment][o.kind] += size
@@ -83,10 +85,10 @@ func (s *Reader) Weigh(t *tree.Tree, kinds int, kind func(path string) int) ([]W
 			total += size
 		}
 		packed := int64(fragment.Word &^ rawData)
-		for k, size := range sizes {
+		for _, k := range slices.Sorted(maps.Keys(sizes)) {
 			// By the running sum, so that nothing is lost in rounding.
-			weights[k].Packed += packed*(before+size)/total - packed*before/total
-			before += size
+			weights[k].Packed += packed*(before+sizes[k])/total - packed*before/total
+			before += sizes[k]
 		}
 	}
 	return weights, nil

@@ -1,0 +1,46 @@
+package manifest
+
+// InventoryPath is where the inventory lies in the root.
+const InventoryPath = "usr/share/slipway/inventory.json"
+
+// Inventory is what an image is made of, for people and scanners. The
+// container images themselves are described by the OCI layout in ImagesDir.
+type Inventory struct {
+	Format     int         `json:"format"` // InventoryFormat
+	Kernel     Kernel      `json:"kernel"`
+	Packages   []Package   `json:"packages"`   // sorted by name
+	Components []Component `json:"components"` // sorted by name
+}
+
+// InventoryFormat is the version of the inventory's format.
+const InventoryFormat = 1
+
+// Kernel is the kernel that the boot partition must hold.
+type Kernel struct {
+	Package     string `json:"package"`     // that it is from
+	SHA256      string `json:"sha256"`      // as kernel.Digest takes it
+	CommandLine string `json:"commandLine"` // as it was built in
+}
+
+// Package is a Debian package that was unpacked.
+type Package struct {
+	Name          string `json:"name"`
+	Version       string `json:"version"`
+	Architecture  string `json:"architecture"`
+	Source        string `json:"source"`
+	SourceVersion string `json:"sourceVersion"`
+	// Licences are the names in its copyright file; nil if that is not
+	// machine-readable.
+	Licences []string `json:"licences"`
+	// In says where it is: "root", and "layer/" with the name of a layer of
+	// container images.
+	In []string `json:"in"`
+}
+
+// Component is a component that was compiled.
+type Component struct {
+	Name    string   `json:"name"`
+	Version string   `json:"version"`
+	Module  string   `json:"module"` // path of the Go module that the version is of
+	Paths   []string `json:"paths"`  // of its programs in the root; none if they are only in container images
+}
