@@ -86,9 +86,6 @@ func pod(name, image, command string) string {
 func podsRun(t *testing.T, m *machine, api *kubeapi.Client) {
 	m = m.in(t)
 	image := "slipway.local/kube-proxy:" + m.run("kubeadm version -o short")
-	call := func(server string) string {
-		return fmt.Sprintf(`["/usr/local/bin/kubectl","--server=%s","get","--raw","/version"]`, server)
-	}
 	const account = "/api/v1/namespaces/default/serviceaccounts/default"
 	for { // the controller makes it a moment after the namespace
 		if _, err := api.Send(m.ctx, http.MethodGet, account, "", nil); err == nil {
@@ -96,10 +93,11 @@ func podsRun(t *testing.T, m *machine, api *kubeapi.Client) {
 		}
 		wait(t, m.ctx)
 	}
-	service := m.run("kubectl --kubeconfig /etc/kubernetes/admin.conf get service kubernetes -o jsonpath={.spec.clusterIP}")
 	for name, spec := range map[string]string{
-		"by-name":    pod("by-name", image, call("https://kubernetes.default")),
-		"by-address": pod("by-address", image, call("https://"+service)),
+		"by-name": pod("by-name", image, `["/usr/local/bin/kubectl","--server=https://kubernetes.default",
+			"--certificate-authority=/var/run/secrets/kubernetes.io/serviceaccount/ca.crt","get","--raw","/version"]`),
+		// In a pod, kubectl takes the service's address and the pod's own account.
+		"by-address": pod("by-address", image, `["/usr/local/bin/kubectl","get","--raw","/version"]`),
 		// Its user 0 is none of the node's.
 		"user-namespace": strings.Replace(pod("user-namespace", image, `["/usr/local/bin/kubectl","version","--client"]`), `"spec":{`, `"spec":{"hostUsers":false,`, 1),
 	} {
