@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -47,7 +48,7 @@ func newProfilesCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return writeYAML(c.OutOrStdout(), p)
+			return showProfile(c.OutOrStdout(), *p)
 		},
 	}
 	schema := &cobra.Command{
@@ -89,6 +90,22 @@ func listProfiles(w io.Writer, dir profile.Dir, output string) error {
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", p.Name, p.Architecture, strings.Join(p.Roles, ","), p.Kubernetes.Version, p.Description)
 	}
 	return tw.Flush()
+}
+
+// showProfile prints a profile so that it can be built from, too.
+func showProfile(w io.Writer, p profile.Profile) error {
+	if file := p.KeyringFile(); file != "" {
+		abs, err := filepath.Abs(file)
+		if err != nil {
+			return diag.IO(err)
+		}
+		p.OS.Keyring = abs
+	}
+	if _, err := fmt.Fprintf(w, "# %s, with all that it extends\n", p.Name); err != nil {
+		return diag.IO(err)
+	}
+	p.Name = "" // which is that of the file
+	return writeYAML(w, p)
 }
 
 func completeProfiles(c *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {

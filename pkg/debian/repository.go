@@ -4,6 +4,8 @@ package debian
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 	"path"
@@ -228,6 +230,14 @@ func (c *Client) reduced(ctx context.Context, s Suite, r *release, f file, name,
 	}
 	address, err := join(s.URI, where)
 	if err != nil {
+		return "", err
+	}
+	// Should the store's copy be damaged, it is dropped, and fetched again.
+	var packed tree.Digest
+	if _, err := hex.Decode(packed[:], []byte(f.sha256)); err != nil { // addFile checked its length
+		return "", diag.Dependency(err)
+	}
+	if err := c.store.Verify(packed); err != nil && !errors.Is(err, store.ErrMissing) {
 		return "", err
 	}
 	blobs, err := c.fetch.Fetch(ctx, []fetch.Item{{URL: address, Size: f.size, SHA256: f.sha256}}, nil)

@@ -16,7 +16,7 @@ import (
 // Profile is a profile with everything it extends merged in: values of the
 // extending file win, lists are joined, in order, without repeats.
 type Profile struct {
-	Name string `yaml:"-" json:"name"`
+	Name string `yaml:"-" json:"name,omitempty"`
 
 	Description  string     `yaml:"description" json:"description,omitempty" doc:"One line for the table of profiles."`
 	Extends      []string   `yaml:"extends" json:"-" doc:"Names of profiles to start from, merged in order."`
@@ -40,7 +40,7 @@ type OS struct {
 	Mirror         string   `yaml:"mirror" json:"mirror,omitempty" doc:"Base URL of a Debian mirror. Default: --mirror, SLIPWAY_MIRROR, then this machine's own apt sources."`
 	SecurityMirror string   `yaml:"securityMirror" json:"securityMirror,omitempty" doc:"Base URL of the mirror for security updates. Default: SLIPWAY_SECURITY_MIRROR, then this machine's own apt sources, then MIRROR-security."`
 	Keyring        string   `yaml:"keyring" json:"keyring,omitempty" doc:"File with the OpenPGP public keys that sign the mirror's indexes, binary or armoured, instead of Debian's: for a mirror of your own. Relative to the file that says so."`
-	Packages       []string `yaml:"packages" json:"packages" doc:"Packages wanted; what they depend on comes along."`
+	Packages       []string `yaml:"packages" json:"packages,omitempty" doc:"Packages wanted; what they depend on comes along."`
 	Exclude        []string `yaml:"exclude" json:"exclude,omitempty" doc:"Packages (globs) left out even where others depend on them."`
 	Prune          []string `yaml:"prune" json:"prune,omitempty" doc:"Files of packages left out: path globs from the root, a directory takes all in it."`
 }
@@ -48,9 +48,9 @@ type OS struct {
 // Kernel says which kernel is used and what is kept of it.
 type Kernel struct {
 	Package     string   `yaml:"package" json:"package" doc:"The package of the kernel; a metapackage will do."`
-	CommandLine []string `yaml:"commandLine" json:"commandLine" doc:"Words of the kernel command line."`
+	CommandLine []string `yaml:"commandLine" json:"commandLine,omitempty" doc:"Words of the kernel command line."`
 	Prune       []string `yaml:"prune" json:"prune,omitempty" doc:"Modules left out: path globs below kernel/, a directory takes all in it."`
-	Initrd      []string `yaml:"initrd" json:"initrd" doc:"Modules the initrd carries, with what they depend on; names the kernel lacks are passed over."`
+	Initrd      []string `yaml:"initrd" json:"initrd,omitempty" doc:"Modules the initrd carries, with what they depend on; names the kernel lacks are passed over."`
 }
 
 // Kubernetes says which Kubernetes is baked in.
@@ -138,7 +138,11 @@ func (p *Profile) known(thing, field, value string, candidates []string) error {
 		}
 	}
 	hint := diag.Suggest(value, candidates)
-	if hint == "" {
+	switch {
+	case hint != "":
+	case len(candidates) == 0:
+		hint = "there is none"
+	default:
 		hint = "known: " + strings.Join(candidates, ", ")
 	}
 	pos := p.Origin(field, value)
