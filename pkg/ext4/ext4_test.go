@@ -266,6 +266,24 @@ func TestFiles(t *testing.T) {
 	check(t, name)
 }
 
+// tune2fs changes what it would change on one of mke2fs: another UUID means
+// other checksums everywhere, of which it checks the old ones.
+func TestTune(t *testing.T) {
+	name := write(t, options(256*mib))
+	run(t, "tune2fs", "-L", "other", "-U", "11111111-2222-4333-8444-555555555555", "-m", "1", name)
+	check(t, name)
+	out := run(t, "tune2fs", "-l", name)
+	for _, want := range []string{"Filesystem volume name:   other\n", "Filesystem UUID:          11111111-2222-4333-8444-555555555555\n", "Reserved block count:     655\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("tune2fs does not say %q:\n%s", want, out)
+		}
+	}
+	run(t, "tune2fs", "-O", "^has_journal", name)
+	check(t, name)
+	run(t, "tune2fs", "-j", name)
+	check(t, name)
+}
+
 func TestGrowOffline(t *testing.T) {
 	for _, size := range []int64{300 * mib, 4 * gib, 16 * gib} {
 		t.Run(fmt.Sprintf("%d MiB", size/mib), func(t *testing.T) {
