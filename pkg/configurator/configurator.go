@@ -43,6 +43,8 @@ type Configurator struct {
 	journal *journal.Journal
 	pinned  kubeadm.Pinned
 	status  *status.Reporter
+	// phase runs one of kubeadm's: kubeadm.Phase on a node.
+	phase func(ctx context.Context, phase, config string, args ...string) error
 }
 
 // New reads the role and the image's description, and checks the one against
@@ -50,7 +52,7 @@ type Configurator struct {
 func New(report *status.Reporter) (*Configurator, error) { return newAt("/", report) }
 
 func newAt(root string, report *status.Reporter) (*Configurator, error) {
-	c := &Configurator{root: root, status: report}
+	c := &Configurator{root: root, status: report, phase: kubeadm.Phase}
 	data, err := os.ReadFile(c.path(imageFile))
 	if err == nil {
 		err = json.Unmarshal(data, &c.image)
@@ -94,16 +96,16 @@ func (c *Configurator) Run(ctx context.Context) error {
 		return err
 	}
 	again := c.journal.Done(ready)
-	// What was found damaged is made again, after Ready too.
-	due := slices.DeleteFunc(c.steps(), func(s step) bool { return c.journal.Done(s.name) && !s.always })
-	if err := c.needConfig(due); err != nil {
+	steps := c.steps()
+	if again {
+		// What every boot needs, and what was found damaged. A step that only a
+		// later version of the system knows is none of this node's.
+		steps = slices.DeleteFunc(steps, func(s step) bool { return !s.always && !c.journal.Interrupted(s.name) })
+	}
+	if err := c.needConfig(steps); err != nil {
 		return err
 	}
-	if again {
-		if err := engine.run(ctx, due); err != nil {
-			return err
-		}
-	} else if err := engine.run(ctx, c.steps()); err != nil {
+	if err := engine.run(ctx, steps); err != nil {
 		return err
 	}
 	if err := c.forgetSecrets(); err != nil {
@@ -122,8 +124,9 @@ func (c *Configurator) Run(ctx context.Context) error {
 
 // needConfig writes the configuration of kubeadm's phases anew if one of the
 // steps that are due needs it and it was removed: after Ready it is.
-func (c *Configurator) needConfig(due []step) error {
-	if !c.journal.Done("node") || !slices.ContainsFunc(due, func(s step) bool { return !s.always }) {
+func (c *Configurator) needConfig(steps []step) error {
+	due := func(s step) bool { return !s.always && !c.journal.Done(s.name) }
+	if !c.journal.Done("node") || !slices.ContainsFunc(steps, due) {
 		return nil
 	}
 	if _, err := os.Stat(c.path(kubeadmFile)); !errors.Is(err, fs.ErrNotExist) {

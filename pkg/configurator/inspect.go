@@ -57,7 +57,7 @@ func (c *Configurator) remake(step, what string, drop func() ([]string, error)) 
 	// Also if not everything could be looked at: what was dropped is gone.
 	if len(dropped) > 0 {
 		c.status.Note(what + " that are damaged or out of date are made again: " + strings.Join(dropped, ", "))
-		err = errors.Join(c.journal.Forget(step), err)
+		err = errors.Join(c.journal.Reopen(step), err)
 	}
 	if err != nil {
 		return fmt.Errorf("looking for damaged %s: %w", what, err)

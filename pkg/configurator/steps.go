@@ -27,7 +27,7 @@ func (c *Configurator) steps() []step {
 	pki, config := c.path(kubeadm.PKIDir), c.path(kubeadm.ConfigDir)
 	phase := func(name, doing, phase string, args ...string) step {
 		return step{name: name, doing: doing, next: tellsMore, run: func(ctx context.Context) error {
-			return kubeadm.Phase(ctx, phase, c.path(kubeadmFile), args...)
+			return c.phase(ctx, phase, c.path(kubeadmFile), args...)
 		}}
 	}
 	authorities := step{
@@ -42,7 +42,7 @@ func (c *Configurator) steps() []step {
 		return err
 	}
 	kubeconfigs := step{name: "kubeconfigs", doing: "writing kubeconfigs", next: tellsMore, run: func(ctx context.Context) error {
-		if err := kubeadm.Phase(ctx, "kubeconfig all", c.path(kubeadmFile)); err != nil {
+		if err := c.phase(ctx, "kubeconfig all", c.path(kubeadmFile)); err != nil {
 			return err
 		}
 		return kubeadm.LetKubeletRotate(config, c.path(kubeletPKI))

@@ -101,13 +101,16 @@ func (j *Journal) End(step string, took time.Duration) error {
 	return j.write(entries)
 }
 
-// Forget makes a step one that was never begun.
-func (j *Journal) Forget(step string) error {
-	i := index(j.entries, step)
+// Reopen makes a step that is done one that was interrupted: it is to be done
+// again, and is, however often the power goes before that.
+func (j *Journal) Reopen(step string) error {
+	entries := slices.Clone(j.entries)
+	i := index(entries, step)
 	if i < 0 {
 		return nil
 	}
-	return j.write(slices.Delete(slices.Clone(j.entries), i, i+1))
+	entries[i].Done = time.Time{}
+	return j.write(entries)
 }
 
 // write takes over entries once they are on the disk: what could not be

@@ -44,11 +44,12 @@ func TestWhatTheNextStartSees(t *testing.T) {
 			must(t, j.End("a", time.Second))
 			must(t, j.Begin("a"))
 		}, false, true, 2},
-		{"forgotten", func(t *testing.T, j *journal.Journal) {
+		{"done, then reopened", func(t *testing.T, j *journal.Journal) {
 			must(t, j.Begin("a"))
 			must(t, j.End("a", time.Second))
-			must(t, j.Forget("a"))
-		}, false, false, 0},
+			must(t, j.Reopen("a"))
+		}, false, true, 1},
+		{"reopened before it was begun", func(t *testing.T, j *journal.Journal) { must(t, j.Reopen("a")) }, false, false, 0},
 		{"another step", func(t *testing.T, j *journal.Journal) { must(t, j.Begin("b")); must(t, j.End("b", 0)) }, false, false, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -80,17 +81,16 @@ func TestStepsKeepTheirOrder(t *testing.T) {
 		must(t, j.Begin(s))
 		must(t, j.End(s, 1230*time.Millisecond))
 	}
-	must(t, j.Forget("c"))
+	must(t, j.Reopen("c"))
 	must(t, j.Begin("c"))
-	must(t, j.Forget("never begun"))
 	var got []string
 	for _, e := range open(t, file).Entries() {
 		got = append(got, e.Step)
 	}
-	if s := strings.Join(got, ""); s != "abc" {
-		t.Errorf("order %s, want abc: a step that was forgotten is begun last", s)
+	if s := strings.Join(got, ""); s != "cab" {
+		t.Errorf("order %s, want cab: the one in which they were first begun", s)
 	}
-	if s := j.Entries()[0].Seconds; s != 1.23 {
+	if s := j.Entries()[1].Seconds; s != 1.23 {
 		t.Errorf("took %v s, want 1.23", s)
 	}
 }
@@ -112,7 +112,7 @@ func TestWhatCannotBeWrittenHasNotHappened(t *testing.T) {
 	// Where the directory was is a file now: no user can write below it.
 	must(t, os.RemoveAll(dir))
 	must(t, os.WriteFile(dir, nil, 0o600))
-	for name, err := range map[string]error{"ending": j.End("a", 0), "beginning": j.Begin("b"), "forgetting": j.Forget("a")} {
+	for name, err := range map[string]error{"ending": j.End("a", 0), "beginning": j.Begin("b"), "reopening": j.Reopen("a")} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
 		}

@@ -1,0 +1,216 @@
+package configurator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slipway-os/slipway/pkg/kubeadm"
+)
+
+// node is a node whose phases the real kubeadm runs, in a root of its own.
+type node struct {
+	t       *testing.T
+	program string
+	root    string
+}
+
+func newNode(t *testing.T) *node {
+	t.Helper()
+	program := os.Getenv("SLIPWAY_KUBEADM")
+	if program == "" {
+		t.Skip("SLIPWAY_KUBEADM names no kubeadm to run; `make test` takes the one that was compiled")
+	}
+	if os.Getuid() != 0 {
+		t.Skip("needs root: kubeadm changes its root directory")
+	}
+	n := &node{t, program, newRoot(t, minimal)}
+	report, _ := newReport(t)
+	c, err := newAt(n.root, report)
+	must(t, err)
+	pinned, err := kubeadm.NewPinned("cp1", "192.0.2.10")
+	must(t, err)
+	must(t, c.pin(pinned))
+	must(t, c.writeConfig(pinned))
+	write(t, n.root, "etc/kubernetes/manifests/kube-vip.yaml", "theirs")
+	return n
+}
+
+// phase is kubeadm.Phase in the node's root.
+func (n *node) phase(ctx context.Context, phase, config string, args ...string) error {
+	words := append([]string{"--rootfs", n.root, "init", "phase"}, strings.Fields(phase)...)
+	words = append(append(words, "--config", strings.TrimPrefix(config, n.root)), args...)
+	if out, err := exec.CommandContext(ctx, n.program, words...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// offline are the steps that need nothing but kubeadm and a disk.
+func offline() []string {
+	return []string{"authorities", "certificates", "kubeconfigs", "etcd", "control-plane"}
+}
+
+// boot starts the configurator as a boot does, and works up to a step. During
+// the last step the power goes where cut says, if there is one.
+func (n *node) boot(upTo string, cut func()) (*Configurator, error) {
+	n.t.Helper()
+	report, _ := newReport(n.t)
+	c, err := newAt(n.root, report)
+	must(n.t, err)
+	c.phase = n.phase
+	if err := c.inspect(); err != nil {
+		return c, err
+	}
+	e := newEngine(n.t, n.t.TempDir())
+	e.journal = c.journal
+	for _, s := range c.steps() {
+		if !strings.Contains(" "+strings.Join(offline(), " ")+" ", " "+s.name+" ") {
+			continue
+		}
+		if s.name == upTo && cut != nil {
+			run := s.run
+			s.run = func(ctx context.Context) error {
+				must(n.t, run(ctx))
+				cut()
+				return errCut
+			}
+			if err := e.attempt(n.t.Context(), s); !errors.Is(err, errCut) {
+				n.t.Fatalf("step %s: %v", s.name, err)
+			}
+			return c, nil
+		}
+		ctx, cancel := context.WithTimeout(n.t.Context(), time.Minute)
+		err := e.run(ctx, []step{s})
+		cancel()
+		must(n.t, err)
+		if s.name == upTo {
+			break
+		}
+	}
+	return c, nil
+}
+
+// whole checks that all certificates, keys and kubeconfigs fit together.
+func (n *node) whole() {
+	n.t.Helper()
+	pki := filepath.Join(n.root, kubeadm.PKIDir)
+	must(n.t, kubeadm.CheckAuthorities(pki))
+	if dropped, err := kubeadm.DropDamagedLeaves(pki); err != nil || len(dropped) > 0 {
+		n.t.Errorf("leaves %v are not whole, %v", dropped, err)
+	}
+	if dropped, err := kubeadm.DropDamagedKubeconfigs(filepath.Join(n.root, kubeadm.ConfigDir), pki); err != nil || len(dropped) > 0 {
+		n.t.Errorf("kubeconfigs %v are not whole, %v", dropped, err)
+	}
+	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
+		data, err := os.ReadFile(filepath.Join(n.root, kubeadm.ConfigDir, "manifests", name+".yaml"))
+		if err != nil || !strings.Contains(string(data), "kind: Pod") || !strings.Contains(string(data), "image: slipway.local/") {
+			n.t.Errorf("manifest %s: %v, %d bytes", name, err, len(data))
+		}
+	}
+	if data, err := os.ReadFile(filepath.Join(n.root, kubeadm.ConfigDir, "manifests/kube-vip.yaml")); err != nil || string(data) != "theirs" {
+		n.t.Errorf("the user's own static pod: %q, %v", data, err)
+	}
+}
+
+// files are all files below the configuration's directory that a phase wrote.
+func (n *node) files() []string {
+	n.t.Helper()
+	var files []string
+	must(n.t, filepath.WalkDir(filepath.Join(n.root, kubeadm.ConfigDir), func(name string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && d.Name() != "kube-vip.yaml" {
+			files = append(files, name)
+		}
+		return err
+	}))
+	return files
+}
+
+// kubeadm writes files without syncing them: after a power cut any of those
+// that the step wrote may be missing, empty or cut off. The next boot must
+// come out whole, and with the authorities of before if they were done.
+func TestPowerCutsInKubeadm(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	n := newNode(t)
+	pki := filepath.Join(n.root, kubeadm.PKIDir)
+	settled := ""
+	for _, at := range offline() {
+		before := map[string]bool{}
+		for _, f := range n.files() {
+			before[f] = true
+		}
+		for range 2 {
+			_, err := n.boot(at, func() {
+				for _, f := range n.files() {
+					info, err := os.Stat(f)
+					must(t, err)
+					switch {
+					case before[f] || random.IntN(2) == 0:
+					case random.IntN(2) == 0:
+						must(t, os.Remove(f))
+					default:
+						must(t, os.Truncate(f, random.Int64N(info.Size())))
+					}
+				}
+			})
+			must(t, err)
+		}
+		c, err := n.boot(at, nil)
+		must(t, err)
+		if !c.journal.Done(at) {
+			t.Errorf("step %s is not done", at)
+		}
+		authority, err := kubeadm.CAHash(pki)
+		must(t, err)
+		if settled != "" && authority != settled {
+			t.Fatalf("after %s the authority is %s, and was %s", at, authority, settled)
+		}
+		settled = authority
+	}
+	n.whole()
+}
+
+// The same damage once the steps are done, and the node is Ready: kubeadm
+// itself makes again what was dropped.
+func TestRepairWithKubeadm(t *testing.T) {
+	n := newNode(t)
+	c, err := n.boot("control-plane", nil)
+	must(t, err)
+	for _, s := range c.steps() {
+		if !c.journal.Done(s.name) {
+			must(t, c.journal.Begin(s.name))
+			must(t, c.journal.End(s.name, 0))
+		}
+	}
+	must(t, c.forgetSecrets())
+	before, err := kubeadm.CAHash(filepath.Join(n.root, kubeadm.PKIDir))
+	must(t, err)
+	for _, file := range []string{"pki/apiserver.key", "pki/etcd/peer.crt", "admin.conf", "kubelet.conf"} {
+		must(t, os.Truncate(filepath.Join(n.root, kubeadm.ConfigDir, file), 0))
+	}
+	report, _ := newReport(t)
+	again, err := newAt(n.root, report)
+	must(t, err)
+	again.phase = n.phase
+	must(t, again.inspect())
+	must(t, again.needConfig(again.steps()))
+	e := newEngine(t, t.TempDir())
+	e.journal = again.journal
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	must(t, e.run(ctx, slices.DeleteFunc(again.steps(), func(s step) bool { return s.always })))
+	n.whole()
+	if now, err := kubeadm.CAHash(filepath.Join(n.root, kubeadm.PKIDir)); err != nil || now != before {
+		t.Errorf("the authority was %s and is %s, %v", before, now, err)
+	}
+}
