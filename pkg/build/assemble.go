@@ -111,14 +111,14 @@ func (r *run) write(ctx context.Context, f *os.File, c *composed) (*Result, erro
 	if need := verity.Size(rootSize); need > parts[verityA].Size {
 		return nil, r.tooSmall("disk.verity", need)
 	}
-	tree, err := verity.Build(ctx, io.NewSectionReader(f, parts[rootA].Offset, rootSize), rootSize, at(verityA), nil, [16]byte(uuid.NewSHA1(namespace, []byte("verity"))))
+	tree, err := verity.Build(ctx, io.NewSectionReader(f, parts[rootA].Offset, rootSize), rootSize, at(verityA), nil, manifest.VerityUUID())
 	if err != nil {
 		return nil, diag.IO(err)
 	}
 	stage.Done(progress.Result{Bytes: tree.Size})
 	rootHash := hex.EncodeToString(tree.RootHash[:])
 	parts[rootA].UUID, parts[verityA].UUID = verity.PartUUIDs(tree.RootHash)
-	id := func(what string) string { return uuid.NewSHA1(namespace, []byte(what+rootHash)).String() }
+	id := func(what string) string { return uuid.NewSHA1(manifest.Namespace(), []byte(what+rootHash)).String() }
 	for i := range all {
 		if all[i].UUID == "" {
 			all[i].UUID = id(all[i].Name)
@@ -131,8 +131,8 @@ func (r *run) write(ctx context.Context, f *os.File, c *composed) (*Result, erro
 	}
 	stage = r.Board.Start("disk", 0, progress.Bytes)
 	err = ext4.Write(at(state), ext4.Options{
-		Size: parts[state].Size, Label: "state", UUID: [16]byte(uuid.NewSHA1(namespace, []byte("state"+rootHash))),
-		HashSeed: [16]byte(uuid.NewSHA1(namespace, []byte("hash seed"+rootHash))), Epoch: r.lock.Epoch,
+		Size: parts[state].Size, Label: "state", UUID: [16]byte(uuid.NewSHA1(manifest.Namespace(), []byte("state"+rootHash))),
+		HashSeed: [16]byte(uuid.NewSHA1(manifest.Namespace(), []byte("hash seed"+rootHash))), Epoch: r.lock.Epoch,
 	})
 	if err != nil {
 		return nil, diag.IO(fmt.Errorf("writing the state partition: %w", err))
@@ -149,9 +149,6 @@ func (r *run) write(ctx context.Context, f *os.File, c *composed) (*Result, erro
 		Profile: r.Profile.Name, Size: size, Allocated: st.Blocks * 512, RootSize: rootSize, RootHash: rootHash, Image: c.image,
 	}, nil
 }
-
-// namespace of the UUIDs that are derived from what a disk holds.
-var namespace = uuid.MustParse("7c9b8f0e-5a55-4b6f-9d3a-6a9f6a1f5d11")
 
 // layout returns the partitions of the boot method and, behind them, those of
 // the system, each at its place, and the size of the disk.

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"path"
 	"strings"
 
@@ -62,13 +63,13 @@ func (d *Disk) compare(r *Report, m manifest.Image, inventory manifest.Inventory
 	}
 	part := d.bootPartition()
 	if m.Architecture != d.arch {
-		r.damaged("", "its partitions are for "+d.arch+", its root for "+m.Architecture)
+		r.damaged("", fmt.Sprintf("its partitions are for %s, its root for %q", d.arch, m.Architecture))
 	}
 	if k := r.Boot.Kernel; k.SHA256 != inventory.Kernel.SHA256 {
 		r.damaged(part, "its kernel is not the one that the image was built with")
 	}
 	if r.Boot.CommandLine != inventory.Kernel.CommandLine {
-		r.damaged(part, "its command line is not the one that the image was built with: "+inventory.Kernel.CommandLine)
+		r.damaged(part, fmt.Sprintf("its command line is not the one that the image was built with: %q", inventory.Kernel.CommandLine))
 	}
 	return nil
 }

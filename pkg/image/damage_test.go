@@ -39,6 +39,8 @@ func TestFlippedBits(t *testing.T) {
 			`partition "verity-a" of image FILE is damaged at byte 4096: does not match the root hash`, true},
 		{"in the superblock of the tree", "arm64", func(t *testing.T, d *imagetest.Disk) { d.Flip(t, "verity-a", 100) },
 			`partition "verity-a" of image FILE is damaged at byte 0: reading the verity superblock: it is damaged, or of parameters that Slipway does not use`, true},
+		{"in the UUID of the tree", "arm64", func(t *testing.T, d *imagetest.Disk) { d.Flip(t, "verity-a", 20) },
+			`partition "verity-a" of image FILE is damaged at byte 0: the UUID in its superblock is not the one that every image has`, true},
 		{"in the kernel", "amd64", func(t *testing.T, d *imagetest.Disk) { d.Flip(t, "boot", find(t, d, "boot", d.Kernel[0x3000:0x4000])) },
 			`partition "boot" of image FILE is damaged: its kernel is not the one that the image was built with`, true},
 		{"in the kernel on IBM Z", "s390x", func(t *testing.T, d *imagetest.Disk) {
@@ -48,7 +50,7 @@ func TestFlippedBits(t *testing.T) {
 		{"in the command line", "s390x", func(t *testing.T, d *imagetest.Disk) {
 			d.Flip(t, "boot", find(t, d, "boot", []byte(imagetest.CommandLine))+5)
 		},
-			`partition "boot" of image FILE is damaged: its command line is not the one that the image was built with: ` + imagetest.CommandLine, true},
+			`partition "boot" of image FILE is damaged: its command line is not the one that the image was built with: "` + imagetest.CommandLine + `"`, true},
 		{"in the table of partitions", "amd64", func(t *testing.T, d *imagetest.Disk) { d.Flip(t, "boot", 1024+70-d.Part(t, "boot").Offset) },
 			`image FILE is damaged: checking the partition table: the checksum of its entries is wrong`, true},
 	} {

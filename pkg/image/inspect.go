@@ -108,6 +108,9 @@ func (d *Disk) checkTree(ctx context.Context, r *Report, s slot, o InspectOption
 	}
 	r.Root.TreeSize = verity.Size(s.dataBlocks * verity.BlockSize)
 	err := verity.VerifyTop(ctx, tree, s.hash, s.dataBlocks)
+	if sb, sbErr := verity.ReadSuperblock(tree); err == nil && sbErr == nil && sb.UUID != manifest.VerityUUID() {
+		err = errors.New("the UUID in its superblock is not the one that every image has")
+	}
 	r.Root.TreeBelongs = err == nil
 	if err == nil && o.Verify {
 		total := s.dataBlocks * verity.BlockSize

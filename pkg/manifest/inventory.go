@@ -24,23 +24,19 @@ type Kernel struct {
 
 // Package is a Debian package that was unpacked.
 type Package struct {
-	Name          string `json:"name"`
-	Version       string `json:"version"`
-	Architecture  string `json:"architecture"`
-	Source        string `json:"source"`
-	SourceVersion string `json:"sourceVersion"`
-	// Licences are the names in its copyright file; nil if that is not
-	// machine-readable.
-	Licences []string `json:"licences"`
-	// In says where it is: "root", and "layer/" with the name of a layer of
-	// container images.
-	In []string `json:"in"`
+	Name          string   `json:"name"`
+	Version       string   `json:"version"`
+	Architecture  string   `json:"architecture" doc:"As Debian calls it; all for what is for any."`
+	Source        string   `json:"source" doc:"Name of the source package."`
+	SourceVersion string   `json:"sourceVersion"`
+	Licences      []string `json:"licences" doc:"As its copyright file calls them, sorted; where there is a choice, with or. Null if the file is not machine-readable."`
+	In            []string `json:"in" doc:"Where it is: root, and layer/ with the name of a layer of container images."`
 }
 
 // Component is a component that was compiled.
 type Component struct {
 	Name    string   `json:"name"`
-	Version string   `json:"version"`
-	Module  string   `json:"module"` // path of the Go module that the version is of
-	Paths   []string `json:"paths"`  // of its programs in the root; none if they are only in container images
+	Version string   `json:"version" doc:"With the v."`
+	Module  string   `json:"module" doc:"Path of the Go module that the version is of."`
+	Paths   []string `json:"paths" doc:"Of its programs in the root, sorted. None: it is in container images only."`
 }

@@ -3,6 +3,8 @@
 // root, which the configurator and `builder` compare a role with.
 package manifest
 
+import "github.com/google/uuid"
+
 // Places of the documents.
 const (
 	InitrdPath = "slipway.json"                 // in the initrd
@@ -31,3 +33,12 @@ type Image struct {
 	Images            []string `json:"images"` // full references, sorted
 	Roles             []string `json:"roles"`  // roles this image can take
 }
+
+// Namespace is that of the UUIDs that are derived from what a disk holds (RFC
+// 9562, version 5).
+func Namespace() uuid.UUID {
+	return uuid.UUID{0x7c, 0x9b, 0x8f, 0x0e, 0x5a, 0x55, 0x4b, 0x6f, 0x9d, 0x3a, 0x6a, 0x9f, 0x6a, 0x1f, 0x5d, 0x11}
+}
+
+// VerityUUID is in the superblock of every hash tree.
+func VerityUUID() [16]byte { return uuid.NewSHA1(Namespace(), []byte("verity")) }

@@ -129,7 +129,7 @@ func Write(t testing.TB, arch string) *Disk {
 	root, tree := &d.Parts[len(starting)], &d.Parts[len(starting)+1]
 	d.RootSize, err = squashfs.Write(t.Context(), io.NewOffsetWriter(f, root.Offset), d.Root, squashfs.Options{Epoch: Epoch, BlockSize: 4096, Workers: 1})
 	must(err)
-	hashes, err := verity.Build(t.Context(), io.NewSectionReader(f, root.Offset, d.RootSize), d.RootSize, io.NewOffsetWriter(f, tree.Offset), nil, [16]byte{7})
+	hashes, err := verity.Build(t.Context(), io.NewSectionReader(f, root.Offset, d.RootSize), d.RootSize, io.NewOffsetWriter(f, tree.Offset), nil, manifest.VerityUUID())
 	must(err)
 	d.RootHash = hex.EncodeToString(hashes.RootHash[:])
 	root.UUID, tree.UUID = verity.PartUUIDs(hashes.RootHash)
