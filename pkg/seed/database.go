@@ -71,7 +71,7 @@ func openDatabase(path string, mode os.FileMode) (d *database, note string, err 
 func probe(path string) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("reading database %s, which is damaged: %v", path, r)
+			err = fmt.Errorf("reading database %s, which is damaged: %v; move it away: the baked images come back at the next start, what was pulled has to be pulled again", path, r)
 		}
 	}()
 	db, err := bbolt.Open(path, 0, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout, NoStatistics: true})
