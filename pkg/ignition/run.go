@@ -284,15 +284,22 @@ func (r *Runner) watch(out *tail, done <-chan struct{}) {
 	}
 }
 
-// reason returns the line that says best why Ignition failed: the last
-// critical one but for the closing words, which repeat it.
+// reason returns what says best why Ignition failed: its closing words, or the
+// critical line that says the same and more.
 func reason(lines []string) string {
+	cause := ""
 	for i := len(lines) - 1; i >= 0; i-- {
-		if text, ok := strings.CutPrefix(lines[i], "CRITICAL :"); ok && !strings.Contains(text, "Ignition failed:") {
-			return strings.TrimSpace(text)
+		text, ok := strings.CutPrefix(lines[i], "CRITICAL :")
+		if text = strings.TrimSpace(text); !ok {
+			continue
+		}
+		if words, closing := strings.CutPrefix(text, "Ignition failed: "); closing && cause == "" {
+			cause = words
+		} else if strings.HasSuffix(text, cause) {
+			return text
 		}
 	}
-	return ""
+	return cause
 }
 
 // startUdev starts udev for the block devices: configs name disks by its

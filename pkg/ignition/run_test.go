@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -25,7 +26,7 @@ func TestAProgramThatFails(t *testing.T) {
 	err := r.run(t.Context(), "/bin/sh", "-c", `echo "INFO     : all is well"
 		echo "CRITICAL : op(1): cannot make user \"core\" with hunter2hunter2"
 		echo "Full config:" >&2; echo "  \"passwordHash\": \"hunter2hunter2\"" >&2
-		echo "CRITICAL : Ignition failed: exit status 3"; exit 3`)
+		echo "CRITICAL : Ignition failed: cannot make user \"core\" with hunter2hunter2"; exit 3`)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 3 {
 		t.Fatalf("got %v", err)
@@ -33,7 +34,7 @@ func TestAProgramThatFails(t *testing.T) {
 	if want := `exit status 3: op(1): cannot make user "core" with […]`; err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	want := []string{`  CRITICAL : op(1): cannot make user "core" with […]`, "  CRITICAL : Ignition failed: exit status 3"}
+	want := []string{`  CRITICAL : op(1): cannot make user "core" with […]`, `  CRITICAL : Ignition failed: cannot make user "core" with […]`}
 	if !slices.Equal(*said, want) {
 		t.Errorf("said %q, want %q", *said, want)
 	}
@@ -81,11 +82,29 @@ func TestReason(t *testing.T) {
 		{nil, ""},
 		{[]string{"WARNING  : failed to fetch config: x"}, ""},
 		{[]string{"CRITICAL : first", "CRITICAL : failed to acquire config: x", "CRITICAL : Ignition failed: x"}, "failed to acquire config: x"},
-		{[]string{"CRITICAL : Ignition failed: x"}, ""},
+		{[]string{"CRITICAL : something else", "CRITICAL : Ignition failed: failed to create users: x"}, "failed to create users: x"},
+		{[]string{"CRITICAL : Ignition failed: x"}, "x"},
+		{[]string{"CRITICAL : failed to generate fetcher: x"}, "failed to generate fetcher: x"},
 	} {
 		if got := reason(c.lines); got != c.want {
 			t.Errorf("%q: got %q, want %q", c.lines, got, c.want)
 		}
+	}
+}
+
+// What Ignition 2.26.0 prints when its files stage fails.
+func TestARealFailure(t *testing.T) {
+	output, err := os.ReadFile("testdata/files-failed.txt")
+	must(t, err)
+	config, err := os.ReadFile("testdata/files-failed.ign")
+	must(t, err)
+	got := newRedactor(config).lines(string(output), false)
+	want := []string{"files failed", `CRITICAL : Ignition failed: failed to create users/groups: failed to configure users: failed to create user "core": looking up "core": openat etc/passwd: not a directory`}
+	if !slices.Equal(got, want) {
+		t.Errorf("told\n%s", strings.Join(got, "\n"))
+	}
+	if why := reason(got); !strings.HasPrefix(why, "failed to create users/groups") {
+		t.Errorf("reason %q", why)
 	}
 }
 
