@@ -4,11 +4,13 @@
 package cpio
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"time"
+
+	"github.com/cavaliergopher/cpio"
 
 	"github.com/slipway-os/slipway/pkg/tree"
 )
@@ -18,18 +20,12 @@ const (
 	trailer = "TRAILER!!!"
 )
 
-// Types in the mode of an entry, as inode(7) has them.
-func typeBits(t tree.Type) uint32 {
-	return map[tree.Type]uint32{
-		tree.Fifo: 0o010000, tree.CharDevice: 0o020000, tree.Dir: 0o040000,
-		tree.BlockDevice: 0o060000, tree.File: 0o100000, tree.Symlink: 0o120000,
-	}[t]
-}
-
-// Write writes the tree to w. What the format has no room for is an error:
-// files of 4 GiB and more, times before 1970 or after 2106, extended attributes.
+// Write writes the tree to w. What an archive has no room for is an error:
+// files of 4 GiB and more, times before 1970 or after 2106, extended
+// attributes; so are device nodes, since the library knows no device numbers,
+// and the kernel fills /dev itself.
 func Write(w io.Writer, t *tree.Tree) error {
-	out := &writer{w: bufio.NewWriterSize(w, 64<<10), links: map[*tree.Node]uint32{}, inodes: map[*tree.Node]uint32{}}
+	out := &writer{w: cpio.NewWriter(w), links: map[*tree.Node]int{}, inodes: map[*tree.Node]int64{}}
 	err := t.Walk(func(p string, n *tree.Node) error {
 		if n.Type != tree.Dir {
 			out.links[n]++
@@ -51,28 +47,21 @@ func Write(w io.Writer, t *tree.Tree) error {
 	if err != nil {
 		return err
 	}
-	if err := out.header(trailer, header{links: 1}); err != nil {
-		return err
-	}
-	return out.w.Flush()
+	return out.w.Close()
 }
 
 type writer struct {
-	w      *bufio.Writer
-	n      int64                 // bytes written
-	links  map[*tree.Node]uint32 // of everything but directories
-	inodes map[*tree.Node]uint32 // of nodes that were written
-	last   uint32                // inode
-}
-
-type header struct {
-	inode, mode, uid, gid, links, time, size, major, minor uint32
+	w      *cpio.Writer
+	links  map[*tree.Node]int   // of everything but directories
+	inodes map[*tree.Node]int64 // of nodes that were written
+	last   int64                // inode
 }
 
 func (w *writer) entry(p string, n *tree.Node) error {
+	types := map[tree.Type]cpio.FileMode{tree.Dir: cpio.TypeDir, tree.File: cpio.TypeReg, tree.Symlink: cpio.TypeSymlink, tree.Fifo: cpio.TypeFifo}
 	switch {
-	case typeBits(n.Type) == 0:
-		return fmt.Errorf("unknown type %d", n.Type)
+	case types[n.Type] == 0:
+		return fmt.Errorf("type %d has no place in an archive", n.Type)
 	case p == trailer:
 		return errors.New("a name that ends the archive")
 	case len(p) >= maxPath || len(n.Target) >= maxPath:
@@ -90,53 +79,21 @@ func (w *writer) entry(p string, n *tree.Node) error {
 		inode = w.last
 		w.inodes[n] = inode
 	}
-	h := header{
-		inode: inode, mode: typeBits(n.Type) | n.Mode&0o7777, uid: n.UID, gid: n.GID,
-		links: w.links[n], time: uint32(n.ModTime), major: n.Major, minor: n.Minor,
-	}
-	switch {
-	case n.Type == tree.Dir:
-		h.links = 2
-	case n.Type == tree.Symlink:
-		h.size = uint32(len(n.Target))
-	case n.Type == tree.File && !again: // a hard link has no content of its own
-		h.size = uint32(n.Size())
-	}
-	if err := w.header(p, h); err != nil {
-		return err
-	}
-	if h.size == 0 {
-		return nil
+	h := &cpio.Header{
+		Name: p, Mode: types[n.Type] | cpio.FileMode(n.Mode&0o7777), Uid: int(n.UID), Guid: int(n.GID),
+		Inode: inode, Links: w.links[n], ModTime: time.Unix(n.ModTime, 0),
 	}
 	content := n.Content
-	if n.Type == tree.Symlink {
-		content = tree.String(n.Target)
+	switch {
+	case n.Type == tree.Dir:
+		h.Links = 2
+	case n.Type == tree.Symlink:
+		content, h.Size = tree.String(n.Target), int64(len(n.Target))
+	case n.Type == tree.File && !again: // a hard link has no content of its own
+		h.Size = n.Size()
 	}
-	if err := tree.Copy(w, content); err != nil {
+	if err := w.w.WriteHeader(h); err != nil || h.Size == 0 {
 		return err
 	}
-	return w.pad()
-}
-
-// header writes an entry's header and name.
-func (w *writer) header(name string, h header) error {
-	const check = 0 // only the variant "070702" has checksums
-	_, err := fmt.Fprintf(w, Magic+"%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%08X%s\x00",
-		h.inode, h.mode, h.uid, h.gid, h.links, h.time, h.size, 0, 0, h.major, h.minor, len(name)+1, check, name)
-	if err != nil {
-		return err
-	}
-	return w.pad()
-}
-
-func (w *writer) Write(p []byte) (int, error) {
-	n, err := w.w.Write(p)
-	w.n += int64(n)
-	return n, err
-}
-
-// pad fills up to a multiple of four bytes.
-func (w *writer) pad() error {
-	_, err := w.Write(make([]byte, padding(w.n)))
-	return err
+	return tree.Copy(w.w, content)
 }

@@ -122,6 +122,14 @@ func cut(err error) error {
 	return err
 }
 
+// typeBits are the types in the mode of an entry, as inode(7) has them.
+func typeBits(t tree.Type) uint32 {
+	return map[tree.Type]uint32{
+		tree.Fifo: 0o010000, tree.CharDevice: 0o020000, tree.Dir: 0o040000,
+		tree.BlockDevice: 0o060000, tree.File: 0o100000, tree.Symlink: 0o120000,
+	}[t]
+}
+
 // padding is what fills up to a multiple of four bytes.
 func padding(n int64) int64 { return -n & 3 }
 
