@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/slipway-os/slipway/pkg/durable"
@@ -25,22 +26,26 @@ const (
 // Prepare renders the template and removes what containerd made of it at an
 // earlier boot: it would not be made again, and the subnet may have changed.
 // It runs before containerd does.
-func Prepare() error {
-	if err := os.Remove(generated); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func Prepare() error { return prepare("/") }
+
+func prepare(root string) error {
+	if err := os.Remove(filepath.Join(root, generated)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("removing the pod network of an earlier boot: %w", err)
 	}
-	return Render()
+	return renderAt(root, mtu(links()))
 }
 
 // Render writes the template with the MTU that the uplinks have now. containerd
 // reads it when the kubelet tells it the node's pod subnet; before there is an
 // uplink, it holds a guess.
-func Render() error {
-	text, err := render(mtu(links()))
+func Render() error { return renderAt("/", mtu(links())) }
+
+func renderAt(root string, mtu int) error {
+	text, err := render(mtu)
 	if err != nil {
 		return err
 	}
-	if err := durable.WriteFile(Template, text, 0o644); err != nil {
+	if err := durable.WriteFile(filepath.Join(root, Template), text, 0o644); err != nil {
 		return fmt.Errorf("writing the template of the pod network: %w", err)
 	}
 	return nil

@@ -3,6 +3,7 @@ package podnet
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -81,5 +82,31 @@ func TestTemplate(t *testing.T) {
 				t.Errorf("ranges %+v", list.Plugins[0].IPAM)
 			}
 		})
+	}
+}
+
+// What containerd made of the template at an earlier boot goes, for its subnet
+// may be another's by now; what a network add-on wrote stays.
+func TestPrepare(t *testing.T) {
+	root := t.TempDir()
+	theirs := filepath.Join(root, "etc/cni/net.d/05-cilium.conflist")
+	for _, f := range []string{theirs, filepath.Join(root, generated)} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(f), 0o755), os.WriteFile(f, []byte("{}"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // at every boot
+		if err := prepare(root); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(root, generated)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the pod network of an earlier boot: %v", err)
+		}
+		if _, err := os.Stat(theirs); err != nil {
+			t.Error(err)
+		}
+		if text, err := os.ReadFile(filepath.Join(root, Template)); err != nil || !bytes.Contains(text, []byte(".PodCIDRRanges")) {
+			t.Errorf("template %q, %v", text, err)
+		}
 	}
 }
