@@ -41,14 +41,15 @@ joins or starts its cluster at first boot without downloading anything.`,
 		Example: `  builder profiles                                        # what can be built
   builder build --profile cp-amd64                        # bake it
   builder role check docs/examples/single-node.yaml       # is this role right?
-  builder run out/cp-amd64/disk.raw --role docs/examples/single-node.yaml --until ready`,
+  builder run out/cp-amd64/disk.raw --role docs/examples/single-node.yaml --until ready
+  builder inspect out/cp-amd64/disk.raw                   # what is in it?`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return diag.Inputf("%w; see '%s --help'", err, c.CommandPath())
 	})
-	root.AddCommand(newBuildCommand(), newProfilesCommand(), newRoleCommand(), newRunCommand())
+	root.AddCommand(newBuildCommand(), newProfilesCommand(), newRoleCommand(), newRunCommand(), newInspectCommand())
 	noPositional(root)
 	return root
 }

@@ -300,6 +300,21 @@ func damageTables(data []byte) []byte {
 
 // A disk that has a table, but not what must be in its partitions.
 func TestDisksThatCannotBeDescribed(t *testing.T) {
+	bare := imagetest.Write(t, "s390x")
+	bare.Overwrite(t, "boot", 0, make([]byte, 1<<20))
+	f, err := os.OpenFile(bare.File, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rename(t, f, "verity-a", "others")
+	d := open(t, bare.File)
+	if _, err := d.Inspect(t.Context(), image.InspectOptions{}); err == nil || !strings.Contains(err.Error(), `has no partition "verity-a"`) || diag.ExitCode(err) != diag.ExitInput {
+		t.Errorf("without a hash tree: %v", err)
+	}
+	if _, err := d.Root(); err != nil {
+		t.Errorf("the root of a disk without a hash tree: %v", err)
+	}
 	for name, c := range map[string]struct {
 		partition string
 		offset    int64

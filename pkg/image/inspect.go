@@ -31,7 +31,7 @@ type InspectOptions struct {
 func (d *Disk) Inspect(ctx context.Context, o InspectOptions) (*Report, error) {
 	r := &Report{
 		Format: ReportFormat, File: d.name, Size: d.disk.Size(), Architecture: d.arch, Roles: []string{},
-		Packages: []manifest.Package{}, Components: []manifest.Component{}, Images: []ContainerImage{}, Layers: []Layer{}, Damage: []Damage{},
+		Sizes: []Part{}, Packages: []manifest.Package{}, Components: []manifest.Component{}, Images: []ContainerImage{}, Layers: []Layer{}, Damage: []Damage{},
 	}
 	r.Partitions = d.partitions()
 	if err := gpt.Check(d.disk, d.disk.Size()); err != nil {
@@ -43,6 +43,9 @@ func (d *Disk) Inspect(ctx context.Context, o InspectOptions) (*Report, error) {
 	s, err := d.slot()
 	if err != nil {
 		return nil, err
+	}
+	if s.verity.Size == 0 {
+		return nil, diag.Inputf("image %q has no partition %q: it is no disk that builder wrote", d.name, verityName)
 	}
 	r.Root = Root{Partition: s.root.Name, VerityPartition: s.verity.Name, Hash: hex.EncodeToString(s.hash[:])}
 	if err := d.checkTree(ctx, r, s, o); err != nil {

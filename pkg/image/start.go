@@ -89,16 +89,17 @@ func (d *Disk) slot() (slot, error) {
 	return result, nil
 }
 
-// firstSlot reads the root hash from the UUIDs of the first slot.
+// firstSlot reads the root hash from the UUIDs of the first slot. A root can be
+// read without knowing whether it is whole: without a hash tree, verity is of
+// no size.
 func (d *Disk) firstSlot() (slot, error) {
 	var s slot
-	var ok bool
-	if s.root, ok = d.named(rootName); !ok {
-		return s, fmt.Errorf("image %q has no partition %q", d.name, rootName) // New looked
+	s.root, _ = d.named(rootName) // New looked
+	tree, ok := d.named(verityName)
+	if !ok {
+		return s, nil
 	}
-	if s.verity, ok = d.named(verityName); !ok {
-		return s, diag.Inputf("image %q has no partition %q: it is no disk that builder wrote", d.name, verityName)
-	}
+	s.verity = tree
 	hash, err := hex.DecodeString(strings.ReplaceAll(s.root.UUID+s.verity.UUID, "-", ""))
 	if err != nil || len(hash) != sha256.Size {
 		return s, diag.Inputf("image %q: the UUIDs of partitions %q and %q are no root hash", d.name, rootName, verityName)
