@@ -53,7 +53,7 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	date := time.Now().Add(-time.Hour)
 	key := debiantest.NewKey(t, "site", date)
-	library := make([]byte, 400_000) // that no compression makes small
+	library := make([]byte, 1_500_000) // that no compression makes small
 	rand.NewChaCha8([32]byte{}).Read(library)
 	s := &site{dir: t.TempDir(), repo: debiantest.New(t, "trixie", date, key)}
 	s.repo.Main.Packages = []debiantest.Package{
@@ -136,7 +136,7 @@ func (s *site) clean(t *testing.T, allowed ...string) {
 	}
 }
 
-// sitesLock returns a lock of the site's packages.
+// lock writes a lock of the site's packages.
 func (s *site) lock(t *testing.T, change func(l *lock.Lock)) {
 	t.Helper()
 	digest := strings.Repeat("0123456789abcdef", 4)
@@ -393,24 +393,10 @@ func TestADamagedStoreIsMended(t *testing.T) {
 		}},
 		{"bytes changed, and nothing decoded", func(t *testing.T, s *site) {
 			s.each(t, "store/records/deb", os.RemoveAll)
-			s.each(t, "store/blobs/*/*", func(file string) error {
-				data, err := os.ReadFile(file)
-				if err == nil && len(data) > 0 {
-					data[len(data)/2] ^= 1
-					err = os.WriteFile(file, data, 0o644)
-				}
-				return err
-			})
+			s.each(t, "store/blobs/*/*", flip)
 		}},
 		{"records changed", func(t *testing.T, s *site) {
-			s.each(t, "store/records/*/*/*", func(file string) error {
-				data, err := os.ReadFile(file)
-				if err == nil {
-					data[len(data)/2] ^= 1
-					err = os.WriteFile(file, data, 0o644)
-				}
-				return err
-			})
+			s.each(t, "store/records/*/*/*", flip)
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -433,6 +419,16 @@ func TestADamagedStoreIsMended(t *testing.T) {
 			s.clean(t, "lock.json")
 		})
 	}
+}
+
+// flip changes a bit of a file.
+func flip(file string) error {
+	data, err := os.ReadFile(file)
+	if err == nil && len(data) > 0 {
+		data[len(data)/2] ^= 1
+		err = os.WriteFile(file, data, 0o644)
+	}
+	return err
 }
 
 // each does something with every file of a pattern; there must be one.

@@ -37,6 +37,14 @@ type Options struct {
 	Epoch    int64    // seconds since 1970 of all times
 }
 
+// Sizes that a file system can have, in bytes. Below there is no room for a
+// journal; above, the descriptors and the numbers of inodes need thought that
+// nobody has given.
+const (
+	MinSize = 16 << 20
+	MaxSize = 1 << 40
+)
+
 const (
 	blockSize      = 4096
 	blocksPerGroup = 8 * blockSize // as many as a block has bits
@@ -52,11 +60,6 @@ const (
 
 	// lost+found has room from the start, so that e2fsck need not find any.
 	lostBlocks = 4
-
-	// Below these sizes there is no room for a journal; above, the descriptors
-	// and the numbers of inodes need thought that nobody has given.
-	minSize = 16 << 20
-	maxSize = 1 << 40
 
 	// mke2fs drops a last group with less free space, too.
 	minFree = 50
@@ -85,8 +88,8 @@ func newLayout(o Options) (*layout, error) {
 	switch {
 	case o.Size%blockSize != 0:
 		return nil, fmt.Errorf("size %d is not a multiple of %d", o.Size, blockSize)
-	case o.Size < minSize || o.Size > maxSize:
-		return nil, fmt.Errorf("size %d is not within %d and %d", o.Size, int64(minSize), int64(maxSize))
+	case o.Size < MinSize || o.Size > MaxSize:
+		return nil, fmt.Errorf("size %d is not within %d and %d", o.Size, int64(MinSize), int64(MaxSize))
 	case len(o.Label) > 16:
 		return nil, fmt.Errorf("label %q is longer than 16 bytes", o.Label)
 	case strings.ContainsRune(o.Label, 0):

@@ -13,6 +13,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/apt"
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/document"
+	"github.com/slipway-os/slipway/pkg/ext4"
 )
 
 // Dir is the project directory that profiles, components, overlays and image
@@ -201,6 +202,10 @@ func (p *Profile) take(own *Profile, doc *document.Document) {
 
 var versionPattern = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?$`)
 
+// maxPartition is the size of the largest partition, that which the state's
+// file system can have.
+const maxPartition Size = ext4.MaxSize
+
 // check finds what keeps a profile from being built.
 func (p *Profile) check(d Dir) []error {
 	var problems []error
@@ -244,11 +249,11 @@ func (p *Profile) check(d Dir) []error {
 		add(p.exists(d, "image set", "images", filepath.Join("images", "sets"), ".yaml", []string{p.Images}))
 	}
 	for _, s := range []struct {
-		field string
-		size  Size
-	}{{"disk.boot", p.Disk.Boot}, {"disk.root", p.Disk.Root}, {"disk.verity", p.Disk.Verity}, {"disk.state", p.Disk.State}} {
-		if s.size <= 0 || s.size%(1<<20) != 0 {
-			add(p.errorf(s.field, "for example 512MiB", "%s must be a whole number of MiB above zero, not %q", s.field, s.size))
+		field     string
+		size, min Size
+	}{{"disk.boot", p.Disk.Boot, 1 << 20}, {"disk.root", p.Disk.Root, 1 << 20}, {"disk.verity", p.Disk.Verity, 1 << 20}, {"disk.state", p.Disk.State, ext4.MinSize}} {
+		if s.size < s.min || s.size > maxPartition || s.size%(1<<20) != 0 {
+			add(p.errorf(s.field, "for example 512MiB", "%s must be a whole number of MiB from %s to %s, not %q", s.field, s.min, maxPartition, s.size))
 		}
 	}
 	return problems

@@ -81,7 +81,10 @@ func TestBadProfiles(t *testing.T) {
 		{"missing image set", with("images: control-plane", "images: controlplane"), `profiles/p.yaml:7:9: unknown image set "controlplane" (did you mean "control-plane"?)`},
 		{"wrong type", with("[bash]", "bash"), `profiles/p.yaml:3:31: os.packages must be a list, not "bash"`},
 		{"bad size", with("1GiB", "1GB"), `profiles/p.yaml:9:28: disk.root: "1GB" is not a size such as "512MiB" or "1GiB"`},
-		{"odd size", with("1GiB", "100KiB"), `profiles/p.yaml:9:28: disk.root must be a whole number of MiB above zero, not "100KiB" (for example 512MiB)`},
+		{"odd size", with("1GiB", "100KiB"), `profiles/p.yaml:9:28: disk.root must be a whole number of MiB from 1MiB to 1TiB, not "100KiB" (for example 512MiB)`},
+		{"state too small", with("256MiB", "8MiB"), `profiles/p.yaml:9:56: disk.state must be a whole number of MiB from 16MiB to 1TiB, not "8MiB" (for example 512MiB)`},
+		{"no size at all", with("boot: 512MiB, ", ""), `profiles/p.yaml:1:1: disk.boot must be a whole number of MiB from 1MiB to 1TiB, not "0" (for example 512MiB)`},
+		{"huge size", with("1GiB", "4000000TiB"), `profiles/p.yaml:9:28: disk.root must be a whole number of MiB from 1MiB to 1TiB, not "4000000TiB" (for example 512MiB)`},
 		{"version without v", with("v1.37.2", "1.37.2"), `profiles/p.yaml:5:23: "1.37.2" is not a version (for example v1.37.2)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
