@@ -4,7 +4,7 @@ PROFILE ?= cp-$(ARCH)
 export ARCH
 RUN     ?= .
 # What the tests judge Slipway's work with.
-JUDGES  := qemu-system-x86 qemu-utils ovmf squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool openssl
+JUDGES  := qemu-system-x86 qemu-utils ovmf squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool openssl nftables
 
 .DEFAULT_GOAL := all
 .PHONY: all help image test qemu-test judges lint bench clean FORCE
@@ -21,7 +21,8 @@ image: bin/builder ## bake an image: make image [PROFILE=cp-amd64]
 	bin/builder build --profile $(PROFILE)
 
 test: lint judges image ## everything: unit tests with the race detector, then boots in QEMU
-	$(GO) test -race -timeout 20m ./cmd/... ./pkg/...
+	bin/builder inspect out/$(PROFILE)/disk.raw cat usr/bin/kubeadm > bin/kubeadm && chmod +x bin/kubeadm
+	SLIPWAY_KUBEADM=$(CURDIR)/bin/kubeadm $(GO) test -race -timeout 20m ./cmd/... ./pkg/...
 	$(GO) test -count=1 -short -timeout 40m -v ./qemu-tests/...
 
 qemu-test: judges image ## boot what was baked: make qemu-test [RUN=name] [ARCH=s390x]
