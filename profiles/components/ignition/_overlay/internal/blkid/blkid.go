@@ -218,7 +218,8 @@ func sectorSize(device string) (int, error) {
 		return 0, fmt.Errorf("getting the sector size: %w", err)
 	}
 	defer f.Close()
-	size, err := unix.IoctlGetInt(int(f.Fd()), unix.BLKSSZGET)
+	// The kernel writes an int of C: IoctlGetInt would misread it on s390x.
+	size, err := unix.IoctlGetUint32(int(f.Fd()), unix.BLKSSZGET)
 	if errors.Is(err, unix.ENOTTY) {
 		return 512, nil // a file, not a device
 	}
@@ -228,7 +229,7 @@ func sectorSize(device string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("getting the sector size of %q: %w", device, err)
 	}
-	return size, nil
+	return int(size), nil
 }
 
 func readable(device string) error {
