@@ -33,7 +33,7 @@ const (
 	// their addresses.
 	loadBase = 0x4000
 
-	moduleMagic = "mimg"
+	moduleMagic = "gmim"
 	infoSize    = 12
 	objectSize  = 8
 
