@@ -90,6 +90,9 @@ func summary(r *image.Report) [][]string {
 	if r.Epoch > 0 {
 		add("packages as of", time.Unix(r.Epoch, 0).UTC().Format(time.DateOnly))
 	}
+	if r.Profile != "" && len(r.Packages) == 0 {
+		add("packages", "not listed: an earlier builder made this image")
+	}
 	add("disk", progress.Size(r.Size))
 	add("starts by", r.Boot.Method)
 	kernel := r.Boot.Kernel.Release

@@ -180,7 +180,8 @@ func sectors(bytes int64) string {
 func TestContentsOfPartitions(t *testing.T) {
 	want := map[string][]string{
 		"amd64":   {"FAT32", "squashfs", "verity", "nothing", "nothing", "ext4"},
-		"ppc64le": {"an ELF program", "FAT32", "squashfs", "verity", "nothing", "nothing", "ext4"},
+		"ppc64le": {"GRUB", "FAT32", "squashfs", "verity", "nothing", "nothing", "ext4"},
+		"s390x":   {"zIPL", "squashfs", "verity", "nothing", "nothing", "ext4"},
 	}
 	for arch, want := range want {
 		var got []string

@@ -81,6 +81,15 @@ func (d *Disk) inspectBoot(r *Report) error {
 		return nil
 	}
 	c := s.contents
+	for i := range r.Partitions {
+		p := &r.Partitions[i]
+		switch {
+		case c.Method == "Open Firmware" && p.Type == gpt.TypePReP:
+			p.Content = "GRUB"
+		case c.Method == "IBM Z" && p.Name == d.bootPartition():
+			p.Content = "zIPL"
+		}
+	}
 	release, err := kernel.Release(c.Kernel)
 	if err != nil && !errors.Is(err, kernel.ErrRelease) {
 		return d.unreadable(d.bootPartition(), "the kernel", err)

@@ -41,7 +41,7 @@ type Partition struct {
 	UUID    string `json:"uuid" doc:"PARTUUID. Those of a root and its verity partition are halves of the root hash."`
 	Offset  int64  `json:"offset"`
 	Size    int64  `json:"size"`
-	Content string `json:"content" doc:"What it holds: FAT32, squashfs, verity, ext4, …; nothing; or empty if that is not known."`
+	Content string `json:"content" doc:"What it holds: FAT32, GRUB, zIPL, squashfs, verity, ext4, …; nothing; or empty if that is not known."`
 }
 
 // Boot is what the firmware starts.
