@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -53,12 +54,10 @@ func newSite(t *testing.T) *site {
 	t.Helper()
 	date := time.Now().Add(-time.Hour)
 	key := debiantest.NewKey(t, "site", date)
-	library := make([]byte, 1_500_000) // that no compression makes small
-	rand.NewChaCha8([32]byte{}).Read(library)
 	s := &site{dir: t.TempDir(), repo: debiantest.New(t, "trixie", date, key)}
 	s.repo.Main.Packages = []debiantest.Package{
 		{Name: "app", Version: "1", Architecture: "amd64", Fields: map[string]string{"Depends": "libapp"}},
-		{Name: "libapp", Version: "1", Architecture: "amd64", Files: map[string]string{"usr/lib/libapp.so": string(library)}},
+		{Name: "libapp", Version: "1", Architecture: "amd64", Files: map[string]string{"usr/lib/libapp.so": noise(100_000)}},
 		{Name: "linux", Version: "1", Architecture: "amd64"},
 		{Name: "broken", Version: "1", Architecture: "amd64", Fields: map[string]string{"Depends": "libapp (>= 2)"}},
 	}
@@ -71,6 +70,13 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// noise is a text that no compression makes smaller.
+func noise(size int) string {
+	data := make([]byte, size)
+	rand.NewChaCha8([32]byte{}).Read(data)
+	return string(data)
 }
 
 func (s *site) file(name string) string { return filepath.Join(s.dir, name) }
@@ -141,10 +147,13 @@ func (s *site) lock(t *testing.T, change func(l *lock.Lock)) {
 	t.Helper()
 	digest := strings.Repeat("0123456789abcdef", 4)
 	l := &lock.Lock{
-		Format: lock.Format, Profile: "p", Architecture: "amd64", Epoch: 1_778_320_000, Toolchain: "go1.26.0",
-		Suites:   []lock.Suite{{Name: "trixie", Date: 1_778_320_000}},
-		Packages: []lock.Package{{Name: "app", Version: "1", Architecture: "amd64", Suite: "trixie", Filename: "pool/main/app_0_amd64.deb", Size: 12, SHA256: digest}},
-		Sets:     []lock.Set{{Name: lock.RootSet, Packages: []string{"app"}}},
+		Format: lock.Format, Profile: "p", Architecture: "amd64", Epoch: 1_778_320_000, Toolchain: runtime.Version(),
+		Suites: []lock.Suite{{Name: "trixie", Date: 1_778_320_000}},
+		Packages: []lock.Package{
+			{Name: "app", Version: "0", Architecture: "amd64", Suite: "trixie", Filename: "pool/main/app_0_amd64.deb", Size: 12, SHA256: digest},
+			{Name: "linux", Version: "0", Architecture: "amd64", Suite: "trixie", Filename: "pool/main/app_0_amd64.deb", Size: 12, SHA256: digest},
+		},
+		Sets: []lock.Set{{Name: lock.RootSet, Packages: []string{"app", "linux"}}},
 	}
 	if change != nil {
 		change(l)
@@ -255,13 +264,28 @@ func TestBadInputToBuild(t *testing.T) {
 			s.lock(t, nil)
 			s.edit(t, "x.lock", `"sha256": "`, `"sha256": "x`)
 		}, args: "--lock DIR/x.lock", want: `DIR/x.lock:20:17: "x…`, exit: diag.ExitInput},
+		{name: "lock of another toolchain", prepare: func(t *testing.T, s *site) { s.lock(t, func(l *lock.Lock) { l.Toolchain = "go1.20" }) }, args: "--lock DIR/x.lock --offline",
+			want: `DIR/x.lock: the lock was made with go1.20, this is ` + runtime.Version() + `: other bytes would come out (use that toolchain, or remove the lock to resolve anew)`, exit: diag.ExitInput},
+		{name: "lock from before a package was wanted", prepare: func(t *testing.T, s *site) {
+			s.lock(t, nil)
+			s.edit(t, "profiles/p.yaml", "[app]", "[app, libapp]")
+		}, args: "--lock DIR/x.lock", want: `DIR/profiles/p.yaml:7:19: package "libapp" is not in the lock DIR/x.lock (remove the lock to resolve anew)`, exit: diag.ExitInput},
+		{name: "lock from before another kernel was wanted", prepare: func(t *testing.T, s *site) {
+			s.lock(t, nil)
+			s.edit(t, "profiles/p.yaml", "linux", "linux-rt")
+		}, args: "--lock DIR/x.lock", want: `DIR/profiles/p.yaml:8:19: package "linux-rt" is not in the lock DIR/x.lock (remove the lock to resolve anew)`, exit: diag.ExitInput},
+		{name: "overlay that is no file", prepare: func(t *testing.T, s *site) {
+			if err := unix.Mkfifo(s.file("overlays/base/fifo"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, want: `reading overlay "DIR/overlays/base": "DIR/overlays/base/fifo" is neither file, directory nor symlink`, exit: diag.ExitInput},
 		{name: "lock beside the profile", prepare: func(t *testing.T, s *site) { s.write(t, "profiles/p.lock", "{") },
 			want: `DIR/profiles/p.lock:1:2: not a lock: …`, exit: diag.ExitInput},
 		{name: "lock of packages that no mirror has any more", prepare: func(t *testing.T, s *site) { s.lock(t, nil) }, args: "--lock DIR/x.lock",
 			want: `downloading MIRROR/pool/main/app_0_amd64.deb: status 404 Not Found (the server does not have this file, or no longer); mirrors keep no old versions: name one that does, or remove the lock to resolve anew`, exit: diag.ExitDependency},
 		{name: "offline without a lock", args: "--offline", want: `--offline needs a lock: name one with --lock, for example DIR/out/lock.json`, exit: diag.ExitInput},
 		{name: "offline with an empty store", prepare: func(t *testing.T, s *site) { s.lock(t, nil) }, args: "--offline --lock DIR/x.lock",
-			want: `not in the store: MIRROR/pool/main/app_0_amd64.deb; build once without --offline`, exit: diag.ExitDependency},
+			want: `not in the store: MIRROR/pool/main/app_0_amd64.deb, MIRROR/pool/main/app_0_amd64.deb; build once without --offline`, exit: diag.ExitDependency},
 
 		{name: "output folder that cannot be", prepare: func(t *testing.T, s *site) { s.write(t, "file", "") }, args: "--out DIR/file/out",
 			want: `making the output folder: mkdir DIR/file: not a directory; name another with --out`, exit: diag.ExitIO},

@@ -25,6 +25,7 @@ func (s *site) complete(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the loader here is one for amd64")
 	}
+	s.repo.Main.Packages[1].Files["usr/lib/libapp.so"] = noise(1_500_000)
 	s.repo.Main.Packages[2].Files = map[string]string{
 		"boot/vmlinuz-6.1-test":                      "MZ, and then: Linux version 6.1-test (nobody)",
 		"usr/lib/modules/6.1-test/modules.order":     "",

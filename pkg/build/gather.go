@@ -45,23 +45,32 @@ func (r *run) gather(ctx context.Context) (*inputs, error) {
 		copied := *given
 		r.lock = &copied
 	}
+	builder := component.NewBuilder(r.Store)
+	builder.Offline = r.Offline
+	toolchain, err := builder.Toolchain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if given != nil && given.Toolchain != toolchain {
+		return nil, r.notLocked("use that toolchain, or remove the lock to resolve anew",
+			"the lock was made with %s, this is %s: other bytes would come out", given.Toolchain, toolchain)
+	}
+	r.lock.Toolchain = toolchain
 	group, inner := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
 		in.blobs, err = r.packages(inner, given != nil)
 		return err
 	})
-	var toolchain string
 	group.Go(func() (err error) {
-		in.components, toolchain, err = r.components(inner)
+		in.components, err = r.components(inner, builder)
 		return err
 	})
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	if r.lock.Components, err = lockComponents(in.components, given, toolchain); err != nil {
+	if r.lock.Components, err = r.lockComponents(in.components, given); err != nil {
 		return nil, err
 	}
-	r.lock.Toolchain = toolchain
 	for _, name := range r.Profile.Overlays {
 		t, err := tree.FromDir(filepath.Join(r.Project.Root, "overlays", name), r.lock.Epoch)
 		if err != nil {
@@ -70,26 +79,6 @@ func (r *run) gather(ctx context.Context) (*inputs, error) {
 		in.overlays = append(in.overlays, t)
 	}
 	return in, r.lock.Write(filepath.Join(r.Out, lockName))
-}
-
-func (r *run) readLock() (*lock.Lock, error) {
-	if r.LockFile == "" {
-		if r.Offline {
-			return nil, diag.Inputf("--offline needs a lock: name one with --lock, for example %s", filepath.Join(r.Out, lockName))
-		}
-		return nil, nil
-	}
-	given, err := lock.Read(r.LockFile)
-	if err != nil {
-		return nil, err
-	}
-	if given == nil {
-		return nil, diag.Inputf("reading lock %q: no such file", r.LockFile)
-	}
-	if given.Profile != r.Profile.Name || given.Architecture != r.arch {
-		return nil, diag.At(diag.Position{File: r.LockFile}, "name that profile, or another lock", "the lock is of profile %q for %s, not of %q for %s", given.Profile, given.Architecture, r.Profile.Name, r.arch)
-	}
-	return given, nil
 }
 
 // packages resolves which packages there are to be, and fetches them.
@@ -242,19 +231,13 @@ func (r *run) resolve(ctx context.Context, client *fetch.Client, suites []debian
 }
 
 // components compiles, and gives the image definitions their tags.
-func (r *run) components(ctx context.Context) ([]component.Result, string, error) {
+func (r *run) components(ctx context.Context, builder *component.Builder) ([]component.Result, error) {
 	stage := r.Board.Start("components", int64(len(r.Profile.Components)), progress.Items)
-	builder := component.NewBuilder(r.Store)
-	builder.Offline = r.Offline
 	builder.Progress = func(_, activity string) { stage.Note(activity) }
 	catalog := component.Catalog{Dir: filepath.Join(r.Project.Root, "profiles", "components"), Builder: builder}
 	results, err := component.All(ctx, counting{catalog, stage}, r.Profile.Components, r.arch)
 	if err != nil {
-		return nil, "", err
-	}
-	toolchain, err := builder.Toolchain(ctx)
-	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	versions := map[string]string{}
 	done := progress.Result{}
@@ -271,13 +254,13 @@ func (r *run) components(ctx context.Context) ([]component.Result, string, error
 	}
 	wanted, err := r.kubeadmImages(ctx, builder, catalog, versions)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	if err := r.defs.Complete(wanted, versions); err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	stage.Done(done)
-	return results, toolchain, nil
+	return results, nil
 }
 
 // kubeadmImages returns the images that kubeadm of the profile wants; none if
@@ -310,32 +293,6 @@ func (c counting) Component(ctx context.Context, name, arch string) (component.R
 		c.stage.Add(1)
 	}
 	return r, err
-}
-
-// lockComponents returns the components for the lock. If a lock was given,
-// they must be those in it.
-func lockComponents(results []component.Result, given *lock.Lock, toolchain string) ([]lock.Component, error) {
-	var out []lock.Component
-	for _, c := range results {
-		out = append(out, lock.Component{Name: c.Name, Version: c.Version, Modules: c.Modules})
-	}
-	if given == nil {
-		return out, nil
-	}
-	const hint = "remove the lock to resolve anew"
-	if given.Toolchain != toolchain {
-		return nil, diag.Inputf("the lock was made with %s, this is %s: other bytes would come out (use that toolchain, or %s)", given.Toolchain, toolchain, hint)
-	}
-	for _, c := range out {
-		i := slices.IndexFunc(given.Components, func(g lock.Component) bool { return g.Name == c.Name })
-		if i < 0 {
-			return nil, diag.Inputf("component %q is not in the lock (%s)", c.Name, hint)
-		}
-		if g := given.Components[i]; g.Version != c.Version || !slices.Equal(g.Modules, c.Modules) {
-			return nil, diag.Inputf("component %q is %s with other modules than the lock's %s (%s)", c.Name, c.Version, g.Version, hint)
-		}
-	}
-	return out, nil
 }
 
 // key names everything that determines the disk.

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/slipway-os/slipway/pkg/diag"
 )
 
 // FromDir returns the tree below a directory of the building machine, as an
@@ -43,7 +45,7 @@ func FromDir(dir string, modTime int64) (*Tree, error) {
 				return err
 			}
 		default:
-			return fmt.Errorf("%q is neither file, directory nor symlink", name)
+			return diag.Inputf("%q is neither file, directory nor symlink", name)
 		}
 		return b.Put(filepath.ToSlash(rel), n)
 	})
