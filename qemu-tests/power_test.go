@@ -78,6 +78,7 @@ func survive(s *scene, cuts int) error {
 	s.opts.DriveURL = "nbd+unix:///?socket=" + socket
 
 	authority := ""
+	failures := 0 // starts in a row at which a step failed
 	for cut := range cuts {
 		m := s.start()
 		// The moments are places in the work, not times: machines differ in speed.
@@ -90,6 +91,13 @@ func survive(s *scene, cuts int) error {
 			if last = event; !stepLine.MatchString(event) {
 				break
 			}
+		}
+		if strings.HasPrefix(last, "FAILED") || strings.HasPrefix(last, "CANNOT START") {
+			if failures++; failures == 3 {
+				return fmt.Errorf("start after start, from cut %d on: %s; the console ends with:\n%s", cut-2, last, m.console.end())
+			}
+		} else if last != "" {
+			failures = 0
 		}
 		pause := time.Duration(random.Int64N(int64(8 * time.Second)))
 		select {
