@@ -97,7 +97,7 @@ func (d *Disk) change(t testing.TB, change func(*os.File) error) {
 func Write(t testing.TB, arch string) *Disk {
 	t.Helper()
 	d := &Disk{File: filepath.Join(t.TempDir(), "disk.raw"), Release: "6.12.107-" + arch}
-	d.Kernel = kernelImage(arch, d.Release)
+	d.Kernel = KernelImage(arch, d.Release)
 	d.Inventory = inventory(t, d.Kernel)
 	d.Images = images(t, arch)
 	d.Root = rootTree(t, d, arch)
@@ -150,7 +150,7 @@ func uuid(n byte) string { return "00000000-0000-4000-8000-0000000000" + hex.Enc
 func payload(d *Disk) boot.Payload {
 	return boot.Payload{
 		Kernel: tree.Bytes(d.Kernel), Initrd: tree.Bytes(d.Initrd), CommandLine: CommandLine, Title: "test",
-		Release: d.Release, OSRelease: tree.String("ID=slipway\n"), File: loaders, Seed: sha256.Sum256([]byte(d.RootHash)), Epoch: Epoch,
+		Release: d.Release, OSRelease: tree.String("ID=slipway\n"), File: Loaders, Seed: sha256.Sum256([]byte(d.RootHash)), Epoch: Epoch,
 	}
 }
 

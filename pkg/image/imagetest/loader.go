@@ -10,8 +10,8 @@ import (
 	"github.com/slipway-os/slipway/pkg/tree"
 )
 
-// kernelImage returns what firmware and loaders look at of a kernel.
-func kernelImage(arch, release string) []byte {
+// KernelImage returns what firmware and loaders look at of a kernel.
+func KernelImage(arch, release string) []byte {
 	b := bytes.Repeat([]byte("kernel code "), 20_000)
 	version := release + " (someone@host) #1 SMP\x00"
 	switch arch {
@@ -36,8 +36,8 @@ func kernelImage(arch, release string) []byte {
 	return b
 }
 
-// loaders returns the files of packages that boot methods take.
-func loaders(name string) tree.Content {
+// Loaders returns the files of packages that boot methods take, by their paths.
+func Loaders(name string) tree.Content {
 	switch base := path.Base(name); {
 	case strings.HasSuffix(base, ".efi.stub"):
 		return tree.Bytes(stub(strings.Contains(base, "aa64")))
