@@ -35,10 +35,6 @@ func (u uefi) Write(ctx context.Context, disk io.WriterAt, partitions []gpt.Part
 	if err := checkStart(p.Kernel, "MZ", "name one with CONFIG_EFI_STUB", "UEFI"); err != nil {
 		return 0, err
 	}
-	// What is in an image has no digest of its own any more.
-	if err := tree.Copy(io.Discard, p.Kernel); err != nil {
-		return 0, err
-	}
 	stub, err := p.file(u.stub, "systemd-boot-efi")
 	if err != nil {
 		return 0, err
