@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"os"
@@ -16,57 +15,32 @@ import (
 
 	"github.com/slipway-os/slipway/pkg/build"
 	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/uki/ukitest"
 )
 
 // complete adds to a site what makes a disk of it: the smallest kernel, loader
 // and first program that builder takes for such. (Nothing of it would boot.)
 func (s *site) complete(t *testing.T) {
 	t.Helper()
-	if runtime.GOARCH != "amd64" {
-		t.Skip("the loader here is one for amd64")
+	stub, uefi := map[string]string{"amd64": "linuxx64", "arm64": "linuxaa64"}[runtime.GOARCH]
+	if !uefi {
+		t.Skipf("builds a disk that UEFI starts, which %s does not have: run it on amd64 or arm64", runtime.GOARCH)
 	}
 	s.repo.Main.Packages[1].Files["usr/lib/libapp.so"] = noise(1_500_000)
 	s.repo.Main.Packages[2].Files = map[string]string{
-		"boot/vmlinuz-6.1-test":                      "MZ, and then: Linux version 6.1-test (nobody)",
-		"usr/lib/modules/6.1-test/modules.order":     "",
-		"usr/share/doc/linux/copyright":              "Free to use.\n",
-		"usr/lib/os-release":                         "ID=test\n",
-		"usr/share/base-passwd/passwd.master":        "root:*:0:0:root:/root:/bin/sh\n",
-		"usr/share/base-passwd/group.master":         "root:*:0:\n",
-		"usr/lib/systemd/boot/efi/linuxx64.efi.stub": string(loader()),
+		"boot/vmlinuz-6.1-test":                          "MZ, and then: Linux version 6.1-test (nobody)",
+		"usr/lib/modules/6.1-test/modules.order":         "",
+		"usr/share/doc/linux/copyright":                  "Free to use.\n",
+		"usr/lib/os-release":                             "ID=test\n",
+		"usr/share/base-passwd/passwd.master":            "root:*:0:0:root:/root:/bin/sh\n",
+		"usr/share/base-passwd/group.master":             "root:*:0:\n",
+		"usr/lib/systemd/boot/efi/" + stub + ".efi.stub": string(ukitest.Stub(runtime.GOARCH == "arm64")),
 	}
 	s.repo.Publish(t)
 	s.write(t, "profiles/components/firstboot/component.yaml", "version: v1.0.0\nprograms:\n  - {package: ., name: firstboot, paths: [usr/bin/firstboot]}\n")
 	s.write(t, "profiles/components/firstboot/go.mod", "module example.com/firstboot\n\ngo 1.26\n")
 	s.write(t, "profiles/components/firstboot/main.go", "package main\n\nfunc main() {}\n")
 	s.edit(t, "profiles/p.yaml", "images: none", "images: none\ncomponents: [firstboot]")
-}
-
-// loader returns a PE program of one section, with room for more.
-func loader() []byte {
-	b := make([]byte, 0x800)
-	le := binary.LittleEndian
-	copy(b, "MZ")
-	le.PutUint32(b[0x3c:], 0x80)
-	h := b[0x80:]
-	copy(h, "PE\x00\x00")
-	le.PutUint16(h[4:], 0x8664)
-	le.PutUint16(h[6:], 1)
-	le.PutUint16(h[20:], 240)
-	o := h[24:]
-	le.PutUint16(o, 0x20b)
-	le.PutUint32(o[32:], 0x1000)
-	le.PutUint32(o[36:], 0x200)
-	le.PutUint32(o[56:], 0x2000)
-	le.PutUint32(o[60:], 0x400)
-	le.PutUint32(o[108:], 16)
-	section := o[240:]
-	copy(section, ".text")
-	le.PutUint32(section[8:], 0x123)
-	le.PutUint32(section[12:], 0x1000)
-	le.PutUint32(section[16:], 0x400)
-	le.PutUint32(section[20:], 0x400)
-	return b
 }
 
 func sumOf(t *testing.T, file string) string {

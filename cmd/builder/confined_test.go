@@ -105,7 +105,7 @@ func TestConfinedBuild(t *testing.T) {
 	}
 	checkTrace(t, string(trace), builder, filepath.Dir(filepath.Dir(compiler)), filepath.Join(dir, "path", "go"))
 	if got, want := digest(t, filepath.Join(dir, "out", "disk.raw")), digest(t, want); got != want {
-		t.Errorf("the disk's sha256 is %x here and %x there", got, want)
+		t.Errorf("the disk's sha256 is %s here and %s in out/%s; if anything changed since that was baked, run make image first", got, want, name)
 	}
 }
 

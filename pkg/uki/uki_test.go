@@ -23,34 +23,8 @@ import (
 
 	"github.com/slipway-os/slipway/pkg/tree"
 	"github.com/slipway-os/slipway/pkg/uki"
+	"github.com/slipway-os/slipway/pkg/uki/ukitest"
 )
-
-// stub is a PE program with one section and room for a few more.
-func stub() []byte {
-	b := make([]byte, 0x800)
-	le := binary.LittleEndian
-	copy(b, "MZ")
-	le.PutUint32(b[0x3c:], 0x80)
-	h := b[0x80:]
-	copy(h, "PE\x00\x00")
-	le.PutUint16(h[4:], 0x8664)
-	le.PutUint16(h[6:], 1)
-	le.PutUint16(h[20:], 240)
-	o := h[24:]
-	le.PutUint16(o, 0x20b)
-	le.PutUint32(o[32:], 0x1000)
-	le.PutUint32(o[36:], 0x200)
-	le.PutUint32(o[56:], 0x2000)
-	le.PutUint32(o[60:], 0x400)
-	le.PutUint32(o[108:], 16)
-	s := o[240:]
-	copy(s, ".text")
-	le.PutUint32(s[8:], 0x123)
-	le.PutUint32(s[12:], 0x1000)
-	le.PutUint32(s[16:], 0x400)
-	le.PutUint32(s[20:], 0x400)
-	return b
-}
 
 func TestSectionsReadBack(t *testing.T) {
 	kernel := bytes.Repeat([]byte("kernel"), 1000)
@@ -58,7 +32,7 @@ func TestSectionsReadBack(t *testing.T) {
 		{".cmdline", tree.String("quiet\x00")},
 		{".linux", tree.Bytes(kernel)},
 	}
-	img, err := uki.New(stub(), sections)
+	img, err := uki.New(ukitest.Stub(false), sections)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +98,7 @@ func TestSignersAgree(t *testing.T) {
 		"odd lengths": {{".osrel", tree.String("ID=x")}, {".cmdline", tree.String("quiet\x00")}, {".initrd", tree.Bytes(make([]byte, 5000))}, {".linux", tree.Bytes(make([]byte, 70001))}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			img, err := uki.New(stub(), sections)
+			img, err := uki.New(ukitest.Stub(false), sections)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -177,7 +151,7 @@ func certificate(t *testing.T, dir string) (key, cert string) {
 // Where the sections lie in memory: one after another from the end of the
 // stub's own, on pages.
 func TestAddresses(t *testing.T) {
-	img, err := uki.New(stub(), []uki.Section{{".a", tree.Bytes(make([]byte, 4097))}, {".b", tree.String("b")}, {".eight_8", tree.String("c")}})
+	img, err := uki.New(ukitest.Stub(false), []uki.Section{{".a", tree.Bytes(make([]byte, 4097))}, {".b", tree.String("b")}, {".eight_8", tree.String("c")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +186,7 @@ func TestDamageIsFound(t *testing.T) {
 	if err := os.WriteFile(file, []byte("kernel"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	img, err := uki.New(stub(), []uki.Section{{".linux", tree.Section(file, 0, 6, tree.String("kernel").Digest())}})
+	img, err := uki.New(ukitest.Stub(false), []uki.Section{{".linux", tree.Section(file, 0, 6, tree.String("kernel").Digest())}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +245,7 @@ func TestRefusals(t *testing.T) {
 		"too large":              {nil, []uki.Section{{".x", far{size: 1 << 62}}}, "would be too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := stub()
+			b := ukitest.Stub(false)
 			if c.change != nil {
 				b = c.change(b)
 			}
@@ -283,7 +257,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func FuzzNew(f *testing.F) {
-	f.Add(stub())
+	f.Add(ukitest.Stub(false))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		img, err := uki.New(b, []uki.Section{{".x", tree.String("x")}})
 		if err != nil {
@@ -309,7 +283,7 @@ func FuzzNew(f *testing.F) {
 }
 
 func FuzzReadSection(f *testing.F) {
-	img, err := uki.New(stub(), []uki.Section{{".linux", tree.String("kernel")}})
+	img, err := uki.New(ukitest.Stub(false), []uki.Section{{".linux", tree.String("kernel")}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -318,7 +292,7 @@ func FuzzReadSection(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
-	f.Add(stub())
+	f.Add(ukitest.Stub(false))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := uki.ReadSection(bytes.NewReader(b), ".linux")
 		if err != nil {

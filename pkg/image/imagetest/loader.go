@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/slipway-os/slipway/pkg/tree"
+	"github.com/slipway-os/slipway/pkg/uki/ukitest"
 )
 
 // KernelImage returns what firmware and loaders look at of a kernel.
@@ -40,7 +41,7 @@ func KernelImage(arch, release string) []byte {
 func Loaders(name string) tree.Content {
 	switch base := path.Base(name); {
 	case strings.HasSuffix(base, ".efi.stub"):
-		return tree.Bytes(stub(strings.Contains(base, "aa64")))
+		return tree.Bytes(ukitest.Stub(strings.Contains(base, "aa64")))
 	case base == "moddep.lst":
 		return tree.String("part_gpt:\nfat:\nsearch_fs_uuid:\nlinux:\nnormal:\n")
 	case base == "kernel.img":
@@ -49,36 +50,6 @@ func Loaders(name string) tree.Content {
 		return tree.Bytes(powerELF(elf.ET_REL, strings.TrimSuffix(base, ".mod")+"\x00"))
 	}
 	return nil
-}
-
-// stub returns a PE program with one section and room for a few more.
-func stub(arm bool) []byte {
-	le := binary.LittleEndian
-	b := make([]byte, 0x800)
-	copy(b, "MZ")
-	le.PutUint32(b[0x3c:], 0x80)
-	h := b[0x80:]
-	copy(h, "PE\x00\x00")
-	le.PutUint16(h[4:], 0x8664)
-	if arm {
-		le.PutUint16(h[4:], 0xaa64)
-	}
-	le.PutUint16(h[6:], 1)
-	le.PutUint16(h[20:], 240)
-	o := h[24:]
-	le.PutUint16(o, 0x20b)
-	le.PutUint32(o[32:], 0x1000)
-	le.PutUint32(o[36:], 0x200)
-	le.PutUint32(o[56:], 0x2000)
-	le.PutUint32(o[60:], 0x400)
-	le.PutUint32(o[108:], 16)
-	s := o[240:]
-	copy(s, ".text")
-	le.PutUint32(s[8:], 0x123)
-	le.PutUint32(s[12:], 0x1000)
-	le.PutUint32(s[16:], 0x400)
-	le.PutUint32(s[20:], 0x400)
-	return b
 }
 
 // powerELF returns a file for 32-bit POWER: a program with one segment, or a
