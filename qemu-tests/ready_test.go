@@ -31,6 +31,7 @@ func TestReady(t *testing.T) {
 	m := s.start()
 	api := m.ready()
 
+	t.Run("no resolver, no forwarder", func(t *testing.T) { forwards(t, m, false) })
 	t.Run("pods use DNS and the service address", func(t *testing.T) { podsRun(t, m, api) })
 	t.Run("images are not copied", func(t *testing.T) { nothingCopied(t, m) })
 	t.Run("no unit failed", func(t *testing.T) {
@@ -63,19 +64,49 @@ func TestReady(t *testing.T) {
 		t.Run("a full disk costs no baked image", func(t *testing.T) { fullDisk(t, m) })
 	}
 	m.cut()
-	t.Run("nothing but allowed packets", func(t *testing.T) {
-		foreign, packets, err := capture.Foreign(s.opts.Capture, host)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if packets < 100 {
-			t.Errorf("only %d packets captured: that cannot be all", packets)
-		}
-		for _, p := range foreign {
-			t.Errorf("packet that has no reason to be: %s", p)
-		}
-		t.Logf("%d packets", packets)
-	})
+	t.Run("nothing but allowed packets", func(t *testing.T) { silent(t, s) })
+}
+
+// TestReadyWithResolver boots a node that DHCP gives a router and a resolver:
+// it may ask the world, and does not.
+func TestReadyWithResolver(t *testing.T) {
+	s := newScene(t).config(singleNode)
+	s.opts.Network = true
+	s.opts.Capture = filepath.Join(s.dir, "first.pcap")
+	m := s.start()
+	api := m.ready()
+	t.Run("names of the world go to the resolver", func(t *testing.T) { forwards(t, m, true) })
+	t.Run("pods use DNS and the service address", func(t *testing.T) { podsRun(t, m, api) })
+	m.cut()
+	t.Run("nothing but allowed packets", func(t *testing.T) { silent(t, s) })
+}
+
+// forwards checks that DHCP gave the node a resolver, or none, and that CoreDNS
+// follows: with a forwarder and no resolver it would end.
+func forwards(t *testing.T, m *machine, want bool) {
+	m = m.in(t)
+	if got := m.run("resolvectl dns --no-pager | grep -c '10\\.0\\.2\\.3'; true") != "0"; got != want {
+		t.Fatalf("the node has a resolver: %v; the machine was to be started otherwise", got)
+	}
+	corefile := m.run("kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get configmap coredns -o jsonpath={.data.Corefile}")
+	if got := strings.Contains(corefile, "forward ."); got != want {
+		t.Errorf("CoreDNS forwards: %v, want %v:\n%s", got, want, corefile)
+	}
+}
+
+// silent checks that what a machine sent and received is no more than it must.
+func silent(t *testing.T, s *scene) {
+	foreign, packets, err := capture.Foreign(s.opts.Capture, host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if packets < 100 {
+		t.Errorf("only %d packets captured: that cannot be all", packets)
+	}
+	for _, p := range foreign {
+		t.Errorf("packet that has no reason to be: %s", p)
+	}
+	t.Logf("%d packets", packets)
 }
 
 // pod is a pod that runs a command of a baked image once.

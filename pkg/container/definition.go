@@ -25,6 +25,8 @@ import (
 // Set is a file of images/sets: which images a profile bakes in.
 type Set struct {
 	Images []string `yaml:"images" doc:"Names of files in images/."`
+	// Said one by one, so that an image that a later kubeadm wants is not forgotten.
+	Without []string `yaml:"without" doc:"Images that kubeadm wants and no node of this set runs."`
 }
 
 // Image is a file of images/: one container image.
@@ -71,6 +73,8 @@ type Program struct {
 type Definitions struct {
 	Images []Image
 	Layers []Layer // each once, in the order of first use
+
+	without []string
 }
 
 // Load reads a set from the directory images/.
@@ -80,8 +84,13 @@ func Load(dir, set string) (*Definitions, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Definitions{}
+	d := &Definitions{without: s.Without}
 	var problems []error
+	for i, name := range s.Without {
+		if slices.Contains(s.Images, name) {
+			problems = append(problems, setDoc.Errorf(fmt.Sprintf("without[%d]", i), "name it in one of the two", "image %q is in the set and left out of it", name))
+		}
+	}
 	layers := map[string]bool{} // that were read, the wrong ones too
 	for i, name := range s.Images {
 		at := fmt.Sprintf("images[%d]", i)
@@ -256,8 +265,11 @@ func (d *Definitions) Complete(wanted []string, versions map[string]string) erro
 			name, tag = name[:at], name[at+1:]
 		}
 		i := slices.IndexFunc(d.Images, func(img Image) bool { return img.Name == name })
+		if i < 0 && slices.Contains(d.without, name) {
+			continue
+		}
 		if i < 0 {
-			problems = append(problems, diag.Inputf("the image set has no %q, which kubeadm wants as %s; add images/%s.yaml and name it in the set", name, ref, name))
+			problems = append(problems, diag.Inputf("the image set has no %q, which kubeadm wants as %s; add images/%s.yaml and name it in the set, or in its \"without\" if no node of it runs that", name, ref, name))
 			continue
 		}
 		img := &d.Images[i]

@@ -62,6 +62,7 @@ func TestBadDefinitions(t *testing.T) {
 		{"glob", "layers/base", "prune: [usr, 'a[']\n", `images/layers/base.yaml:1:14: bad glob "a["`},
 		{"capability", "layers/base", "programs: [{component: a, program: b, paths: [c], capabilities: [sys_admin]}]\n", `images/layers/base.yaml:1:66: unknown capability "sys_admin" (known: net_bind_service)`},
 		{"program without a path", "layers/base", "programs: [{component: a, program: b}]\n", `images/layers/base.yaml:1:12: a program needs component, program and paths`},
+		{"in the set and left out", "sets/s", "images: [web]\nwithout: [web]\n", `images/sets/s.yaml:2:11: image "web" is in the set and left out of it (name it in one of the two)`},
 		{"several at once", "layers/base", "links: {b: '', a: ''}\nprune: ['[']\n", "images/layers/base.yaml:2:9: bad glob \"[\"\nimages/layers/base.yaml:1:19: link \"a\" leads nowhere\nimages/layers/base.yaml:1:12: link \"b\" leads nowhere"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -128,7 +129,7 @@ func TestComplete(t *testing.T) {
 		{"of a component, with a build number", "component: c\n", []string{"r/web:3.7.0-0"}, map[string]string{"c": "v3.7.0"}, "3.7.0-0", ""},
 		{"of a release candidate", "component: c\n", []string{"r/web:v1.2.0-rc.1"}, map[string]string{"c": "v1.2.0-rc.1"}, "v1.2.0-rc.1", ""},
 		{"with a tag of its own, of which kubeadm knows nothing", "tag: x1\n", nil, nil, "x1", ""},
-		{"missing", "tag: x\n", []string{"r.example:5000/x/dns:v1"}, nil, "", `the image set has no "dns", which kubeadm wants as r.example:5000/x/dns:v1; add images/dns.yaml and name it in the set`},
+		{"missing", "tag: x\n", []string{"r.example:5000/x/dns:v1"}, nil, "", `the image set has no "dns", which kubeadm wants as r.example:5000/x/dns:v1; add images/dns.yaml and name it in the set, or in its "without" if no node of it runs that`},
 		{"another tag than kubeadm wants", "tag: v1.2.2\n", []string{"r/web:v1.2.3"}, nil, "", `images/web.yaml:3:6: image "web" has the tag v1.2.2, but kubeadm wants v1.2.3 (leave it out)`},
 		{"no tag at all", "", nil, nil, "", `images/web.yaml:1:1: image "web" has no tag (kubeadm does not name one)`},
 		{"no tag that can be", "tag: 'a b'\n", nil, nil, "", `images/web.yaml:3:6: "web:a b" is not a name and tag of an image`},
@@ -158,22 +159,27 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// The set that control planes carry has all that kubeadm asks of one.
-func TestTheControlPlaneSet(t *testing.T) {
-	d, err := container.Load("../../images", "control-plane")
-	if err != nil {
-		t.Fatal(err)
-	}
+// Each set has all that kubeadm asks for, or says that its nodes do without.
+func TestTheSets(t *testing.T) {
 	wanted := []string{"r/kube-apiserver:v1.37.2", "r/kube-controller-manager:v1.37.2", "r/kube-scheduler:v1.37.2", "r/kube-proxy:v1.37.2", "r/coredns:v1.14.6", "r/pause:3.10.2", "r/etcd:3.7.0-0"}
 	versions := map[string]string{"kubernetes": "v1.37.2", "coredns": "v1.14.6", "etcd": "v3.7.0"}
-	if err := d.Complete(wanted, versions); err != nil {
-		t.Error(err)
-	}
-	for i, img := range d.Images {
-		without := *d
-		without.Images = slices.Delete(slices.Clone(d.Images), i, i+1)
-		if err := without.Complete(wanted, versions); err == nil || !strings.Contains(err.Error(), img.Name) {
-			t.Errorf("without %s: %v", img.Name, err)
+	for _, set := range []string{"control-plane", "worker", "etcd"} {
+		d, err := container.Load("../../images", set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Complete(wanted, versions); err != nil {
+			t.Errorf("%s: %v", set, err)
+		}
+		if err := d.Complete(append(wanted, "r/new:v1"), versions); err == nil || !strings.Contains(err.Error(), `"new"`) {
+			t.Errorf("%s, if kubeadm wants one more: %v", set, err)
+		}
+		for i, img := range d.Images {
+			without := *d
+			without.Images = slices.Delete(slices.Clone(d.Images), i, i+1)
+			if err := without.Complete(wanted, versions); err == nil || !strings.Contains(err.Error(), img.Name) {
+				t.Errorf("%s without %s: %v", set, img.Name, err)
+			}
 		}
 	}
 }
