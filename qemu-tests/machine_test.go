@@ -38,12 +38,18 @@ func architecture() string {
 // image returns the disk that is tested.
 func image(t *testing.T) string {
 	t.Helper()
-	disk := filepath.Join("..", "out", "cp-"+architecture(), "disk.raw")
 	if named := os.Getenv("SLIPWAY_IMAGE"); named != "" {
-		disk = named
+		return named
 	}
+	return baked(t, "cp-"+architecture())
+}
+
+// baked returns the disk of a profile.
+func baked(t *testing.T, profile string) string {
+	t.Helper()
+	disk := filepath.Join("..", "out", profile, "disk.raw")
 	if _, err := os.Stat(disk); err != nil {
-		t.Fatalf("there is no image to boot: %v; `make image` bakes one", err)
+		t.Fatalf("there is no image to boot: %v; `make image PROFILE=%s` bakes one", err, profile)
 	}
 	return disk
 }
@@ -63,7 +69,13 @@ type scene struct {
 // newScene returns a machine with the image's disk and no config.
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, dir: t.TempDir(), image: image(t)}
+	return newSceneOf(t, architecture(), image(t))
+}
+
+// newSceneOf returns a machine of an architecture with a disk and no config.
+func newSceneOf(t *testing.T, arch, disk string) *scene {
+	t.Helper()
+	s := &scene{t: t, dir: t.TempDir(), image: disk}
 	logs := filepath.Join("..", "out", "qemu-tests")
 	if err := os.MkdirAll(logs, 0o755); err != nil {
 		t.Fatal(err)
@@ -78,7 +90,7 @@ func newScene(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	s.opts = qemu.Options{
-		Architecture: architecture(), Disk: s.image, DiskSize: 16 << 30, Dir: s.dir, Memory: 4096, CPUs: 2, Accelerator: "tcg",
+		Architecture: arch, Disk: s.image, DiskSize: 16 << 30, Dir: s.dir, Memory: 4096, CPUs: 2, Accelerator: "tcg",
 	}
 	return s
 }
@@ -112,6 +124,17 @@ func (s *scene) ignition(roleFile string, butane ...string) []byte {
 		s.t.Fatal(err)
 	}
 	return config
+}
+
+// login gives the machine a config that only lets the test log in.
+func (s *scene) login() *scene {
+	s.t.Helper()
+	s.opts.Ignition = filepath.Join(s.dir, "config.ign")
+	config := fmt.Sprintf(`{"ignition":{"version":"3.4.0"},"passwd":{"users":[{"name":"root","sshAuthorizedKeys":[%q]}]},"systemd":{"units":[{"name":"ssh.service","enabled":true}]}}`, s.key.Authorized())
+	if err := os.WriteFile(s.opts.Ignition, []byte(config), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	return s
 }
 
 // machine is a machine that was started.

@@ -18,7 +18,8 @@ func newConfigureCommand() *cobra.Command {
 		Use:   "configure",
 		Short: "Bring this node into its role",
 		Long: `configure works through a journal of steps until the node is Ready. It may be
-stopped at any point, by a power cut too, and goes on from there.`,
+stopped at any point, by a power cut too, and goes on from there. A node that
+has no role yet says so and waits for one.`,
 		RunE: func(c *cobra.Command, _ []string) error { return configure(c.Context()) },
 	}
 }
@@ -28,6 +29,9 @@ stopped at any point, by a power cut too, and goes on from there.`,
 func configure(ctx context.Context) error {
 	out := console.Open("slipway")
 	report := status.NewReporter(status.File, out.Say, console.Uptime)
+	if err := configurator.AwaitRole(ctx, configurator.RoleFile, func() { report.NoRole(configurator.RoleFile) }); err != nil {
+		return err
+	}
 	for {
 		c, err := configurator.New(report)
 		if err != nil {

@@ -92,6 +92,9 @@ func (r *run) packages(ctx context.Context, locked bool) (map[string]tree.Conten
 		return nil, err
 	}
 	suites := debian.Suites(mirrors.Main, mirrors.Security, r.Profile.OS.Suite)
+	for i := range suites {
+		suites[i].Frozen = r.Profile.OS.Frozen
+	}
 	client := fetch.New(r.Store, fetch.Options{Offline: r.Offline})
 	if !locked {
 		stage := r.Board.Start("resolve", 0, progress.Items)

@@ -34,7 +34,7 @@ type Image struct {
 	Name string `yaml:"-"`
 
 	Component        string   `yaml:"component" doc:"The component whose version the tag must be."`
-	Tag              string   `yaml:"tag" doc:"The tag. Default: the one that kubeadm wants."`
+	Tag              string   `yaml:"tag" doc:"The tag. Default: the one that kubeadm wants, else the version of the component that its programs are of."`
 	Layers           []string `yaml:"layers" doc:"Names of files in images/layers, the lowest first."`
 	Entrypoint       []string `yaml:"entrypoint" doc:"The program, with its first arguments."`
 	Command          []string `yaml:"command" doc:"Default arguments."`
@@ -280,9 +280,13 @@ func (d *Definitions) Complete(wanted []string, versions map[string]string) erro
 			problems = append(problems, img.document.Errorf("tag", "leave it out", "image %q has the tag %s, but kubeadm wants %s", name, img.Tag, tag))
 		}
 	}
-	for _, img := range d.Images {
+	for i := range d.Images {
+		img := &d.Images[i]
 		if img.Tag == "" {
-			problems = append(problems, img.document.Errorf("", "kubeadm does not name one", "image %q has no tag", img.Name))
+			img.Tag = d.version(img, versions)
+		}
+		if img.Tag == "" {
+			problems = append(problems, img.document.Errorf("", "neither kubeadm nor one component names one", "image %q has no tag", img.Name))
 			continue
 		}
 		if _, err := name.NewTag("localhost/"+img.Name+":"+img.Tag, name.StrictValidation); err != nil {
@@ -299,6 +303,24 @@ func (d *Definitions) Complete(wanted []string, versions map[string]string) erro
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// version returns the version of the component that the programs of an image
+// are of; "" if they are of several, or of none.
+func (d *Definitions) version(img *Image, versions map[string]string) string {
+	of := ""
+	for _, l := range d.Layers {
+		if !slices.Contains(img.Layers, l.Name) {
+			continue
+		}
+		for _, p := range l.Programs {
+			if of != "" && p.Component != of {
+				return ""
+			}
+			of = p.Component
+		}
+	}
+	return versions[of]
 }
 
 // isOf reports whether a tag is that of a version, or of a build of it:

@@ -131,7 +131,7 @@ func TestComplete(t *testing.T) {
 		{"with a tag of its own, of which kubeadm knows nothing", "tag: x1\n", nil, nil, "x1", ""},
 		{"missing", "tag: x\n", []string{"r.example:5000/x/dns:v1"}, nil, "", `the image set has no "dns", which kubeadm wants as r.example:5000/x/dns:v1; add images/dns.yaml and name it in the set, or in its "without" if no node of it runs that`},
 		{"another tag than kubeadm wants", "tag: v1.2.2\n", []string{"r/web:v1.2.3"}, nil, "", `images/web.yaml:3:6: image "web" has the tag v1.2.2, but kubeadm wants v1.2.3 (leave it out)`},
-		{"no tag at all", "", nil, nil, "", `images/web.yaml:1:1: image "web" has no tag (kubeadm does not name one)`},
+		{"no tag at all", "", nil, nil, "", `images/web.yaml:1:1: image "web" has no tag (neither kubeadm nor one component names one)`},
 		{"no tag that can be", "tag: 'a b'\n", nil, nil, "", `images/web.yaml:3:6: "web:a b" is not a name and tag of an image`},
 		{"component of another version", "component: c\n", []string{"r/web:v1.2.3"}, map[string]string{"c": "v1.2.4"}, "", `images/web.yaml:3:12: image "web" must be v1.2.3, but component "c" is v1.2.4 (pin that version in profiles/components/c)`},
 		{"component of a version that begins alike", "component: c\n", []string{"r/web:v1.2.30"}, map[string]string{"c": "v1.2.3"}, "", `images/web.yaml:3:12: image "web" must be v1.2.30, but component "c" is v1.2.3 (pin that version in profiles/components/c)`},
@@ -156,6 +156,28 @@ func TestComplete(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, c.want)
 			}
 		})
+	}
+}
+
+// Where there is no kubeadm to ask, an image is of its programs' version.
+func TestTagsWithoutKubeadm(t *testing.T) {
+	for _, c := range []struct{ name, programs, want string }{
+		{"one component", "{component: c, program: a, paths: [a]}, {component: c, program: b, paths: [b]}", "v1.0.0"},
+		{"two components", "{component: c, program: a, paths: [a]}, {component: d, program: b, paths: [b]}", ""},
+		{"none", "", ""},
+	} {
+		files := good()
+		files["web"] = "layers: [base]\nentrypoint: [/a]\n"
+		files["layers/base"] = "programs: [" + c.programs + "]\n"
+		images(t, files)
+		d, err := container.Load("images", "s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = d.Complete(nil, map[string]string{"c": "v1.0.0", "d": "v1.0.0"})
+		if d.Images[0].Tag != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s: tag %q, %v", c.name, d.Images[0].Tag, err)
+		}
 	}
 }
 

@@ -28,6 +28,7 @@ type Suite struct {
 	Name       string // by codename: "trixie-security"
 	Components []string
 	Main       bool  // the released suite itself, which does not expire
+	Frozen     bool  // kept as it was on some day: it may have expired
 	NotBefore  int64 // seconds: a Release file of an earlier date is refused
 }
 
@@ -224,14 +225,6 @@ func (c *Client) reduced(ctx context.Context, s Suite, r *release, f file, name,
 			}
 		}
 	}
-	where := "dists/" + s.Name + "/" + name
-	if r.byHash {
-		where = "dists/" + s.Name + "/" + path.Dir(name) + "/by-hash/SHA256/" + f.sha256
-	}
-	address, err := join(s.URI, where)
-	if err != nil {
-		return "", err
-	}
 	// Should the store's copy be damaged, it is dropped, and fetched again.
 	var packed tree.Digest
 	if _, err := hex.Decode(packed[:], []byte(f.sha256)); err != nil { // addFile checked its length
@@ -240,11 +233,11 @@ func (c *Client) reduced(ctx context.Context, s Suite, r *release, f file, name,
 	if err := c.store.Verify(packed); err != nil && !errors.Is(err, store.ErrMissing) {
 		return "", err
 	}
-	blobs, err := c.fetch.Fetch(ctx, []fetch.Item{{URL: address, Size: f.size, SHA256: f.sha256}}, nil)
+	packages, err := c.indexFile(ctx, s, r, f, name)
 	if err != nil {
 		return "", err
 	}
-	text, err := reduce(ctx, blobs[0], path.Ext(name), arch)
+	text, err := reduce(ctx, packages, path.Ext(name), arch)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", name, err)
 	}
@@ -253,6 +246,35 @@ func (c *Client) reduced(ctx context.Context, s Suite, r *release, f file, name,
 		return "", err
 	}
 	return text, c.store.Save(indexRecord, key, blob.Digest())
+}
+
+// indexFile fetches a file that a Release file names: by its digest, which
+// stays right while the mirror is being updated, and by its name where a
+// mirror was copied without the digests.
+func (c *Client) indexFile(ctx context.Context, s Suite, r *release, f file, name string) (tree.Content, error) {
+	fetchFrom := func(where string) (tree.Content, error) {
+		address, err := join(s.URI, "dists/"+s.Name+"/"+where)
+		if err != nil {
+			return nil, err
+		}
+		contents, err := c.fetch.Fetch(ctx, []fetch.Item{{URL: address, Size: f.size, SHA256: f.sha256}}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return contents[0], nil
+	}
+	if !r.byHash {
+		return fetchFrom(name)
+	}
+	content, err := fetchFrom(path.Dir(name) + "/by-hash/SHA256/" + f.sha256)
+	var failed *fetch.Error
+	if errors.As(err, &failed) && failed.NotFound() {
+		content, err = fetchFrom(name)
+		if err != nil && ctx.Err() == nil {
+			err = fmt.Errorf("%w; the mirror is between two states: try later, or name another", err)
+		}
+	}
+	return content, err
 }
 
 // host returns what to call a mirror in a message: no credentials.

@@ -144,12 +144,21 @@ func TestRepositoriesAreRefused(t *testing.T) {
 		prepare   func(r *debiantest.Repository) // before it is published
 		tamper    func(r *debiantest.Repository) // afterwards
 		notBefore time.Time
+		frozen    bool
 		want      string // "" if it is accepted
 	}{
 		{name: "nothing is wrong"},
 		{name: "an index without its digest in its name", prepare: func(r *debiantest.Repository) { r.Main.ByHash = false }},
 		{name: "signed by others too", prepare: func(r *debiantest.Repository) { r.Main.Signers = []*openpgp.Entity{stranger, key} }},
 		{name: "as old as the lock", notBefore: now},
+		{name: "a mirror that was copied without the digests", tamper: func(r *debiantest.Repository) {
+			r.Tamper(t, "debian/dists/trixie/main/binary-amd64/by-hash/SHA256/*", func([]byte) []byte { return nil })
+		}},
+		{name: "a frozen mirror", frozen: true, prepare: func(r *debiantest.Repository) {
+			r.Security.Date, r.Security.ValidUntil = now.Add(-9*day), now.Add(-2*day)
+			r.Updates.ValidUntil = time.Time{}
+		}},
+		{name: "a frozen mirror of an earlier state than the lock", frozen: true, notBefore: now.Add(time.Second), want: "older than the"},
 
 		{name: "the Release file was changed", tamper: func(r *debiantest.Repository) {
 			r.Tamper(t, "debian/dists/trixie/InRelease", replace("Origin: Test", "Origin: Evil"))
@@ -204,8 +213,13 @@ func TestRepositoriesAreRefused(t *testing.T) {
 		{name: "the index is longer", tamper: func(r *debiantest.Repository) {
 			r.Tamper(t, "debian/dists/trixie/main/binary-amd64/by-hash/SHA256/*", func(data []byte) []byte { return append(data, 0) })
 		}, want: "not the file that was expected: it has "},
+		{name: "a mirror between two states", tamper: func(r *debiantest.Repository) {
+			r.Tamper(t, "debian/dists/trixie/main/binary-amd64/by-hash/SHA256/*", func([]byte) []byte { return nil })
+			r.Tamper(t, "debian/dists/trixie/main/binary-amd64/Packages.gz", func(data []byte) []byte { return append(data, 0) })
+		}, want: "the mirror is between two states: try later, or name another"},
 		{name: "the index is gone", tamper: func(r *debiantest.Repository) {
 			r.Tamper(t, "debian/dists/trixie/main/binary-amd64/by-hash/SHA256/*", func([]byte) []byte { return nil })
+			r.Tamper(t, "debian/dists/trixie/main/binary-amd64/Packages.gz", func([]byte) []byte { return nil })
 		}, want: "status 404 Not Found (the server does not have this file, or no longer)"},
 		{name: "the suite is gone", tamper: func(r *debiantest.Repository) {
 			r.Tamper(t, "debian-security/dists/*/InRelease", func([]byte) []byte { return nil })
@@ -224,6 +238,9 @@ func TestRepositoriesAreRefused(t *testing.T) {
 			}
 			m := newMachine(t, debiantest.Keyring(t, key))
 			wanted := suites(repo)
+			for i := range wanted {
+				wanted[i].Frozen = c.frozen
+			}
 			if !c.notBefore.IsZero() {
 				wanted[0].NotBefore = c.notBefore.Unix()
 			}

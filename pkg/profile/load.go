@@ -152,16 +152,20 @@ func (d Dir) unknown(name, file string, from diag.Position) error {
 
 // take merges one file over what the files it extends gave.
 func (p *Profile) take(own *Profile, doc *document.Document) {
-	scalar := func(field string, to *string, value string) {
+	given := func(field string) bool {
 		if doc.Has(field) {
-			*to = value
 			p.origins[field] = doc.Position(field)
+		}
+		return doc.Has(field)
+	}
+	scalar := func(field string, to *string, value string) {
+		if given(field) {
+			*to = value
 		}
 	}
 	size := func(field string, to *Size, value Size) {
-		if doc.Has(field) {
+		if given(field) {
 			*to = value
-			p.origins[field] = doc.Position(field)
 		}
 	}
 	list := func(field string, to *[]string, values []string) {
@@ -171,9 +175,7 @@ func (p *Profile) take(own *Profile, doc *document.Document) {
 			}
 			p.origins[field+"="+v] = doc.Position(fmt.Sprintf("%s[%d]", field, i))
 		}
-		if doc.Has(field) {
-			p.origins[field] = doc.Position(field)
-		}
+		given(field)
 	}
 	scalar("description", &p.Description, own.Description)
 	scalar("architecture", &p.Architecture, own.Architecture)
@@ -182,6 +184,9 @@ func (p *Profile) take(own *Profile, doc *document.Document) {
 	scalar("os.mirror", &p.OS.Mirror, own.OS.Mirror)
 	scalar("os.securityMirror", &p.OS.SecurityMirror, own.OS.SecurityMirror)
 	scalar("os.keyring", &p.OS.Keyring, own.OS.Keyring)
+	if given("os.frozen") {
+		p.OS.Frozen = own.OS.Frozen
+	}
 	list("os.packages", &p.OS.Packages, own.OS.Packages)
 	list("os.exclude", &p.OS.Exclude, own.OS.Exclude)
 	list("os.prune", &p.OS.Prune, own.OS.Prune)
@@ -239,8 +244,12 @@ func (p *Profile) check(d Dir) []error {
 		}
 	}
 	required("kernel.package", p.Kernel.Package, "for example linux-image-cloud-amd64")
-	if required("kubernetes.version", p.Kubernetes.Version, "for example v1.37.2") && !versionPattern.MatchString(p.Kubernetes.Version) {
-		add(p.errorf("kubernetes.version", "for example v1.37.2", "%q is not a version", p.Kubernetes.Version))
+	version := p.Kubernetes.Version
+	if version == "" && slices.Contains(p.Components, "kubernetes") {
+		required("kubernetes.version", version, "for example v1.37.2")
+	}
+	if version != "" && !versionPattern.MatchString(version) {
+		add(p.errorf("kubernetes.version", "for example v1.37.2", "%q is not a version", version))
 	}
 	required("kubernetes.imageRepository", p.Kubernetes.ImageRepository, "for example slipway.local")
 	add(p.exists(d, "overlay", "overlays", "overlays", "", p.Overlays))

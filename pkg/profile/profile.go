@@ -40,6 +40,7 @@ type OS struct {
 	Mirror         string   `yaml:"mirror" json:"mirror,omitempty" doc:"Base URL of a Debian mirror. Default: --mirror, SLIPWAY_MIRROR, then this machine's own apt sources."`
 	SecurityMirror string   `yaml:"securityMirror" json:"securityMirror,omitempty" doc:"Base URL of the mirror for security updates. Default: SLIPWAY_SECURITY_MIRROR, then this machine's own apt sources, then MIRROR-security."`
 	Keyring        string   `yaml:"keyring" json:"keyring,omitempty" doc:"File with the OpenPGP public keys that sign the mirror's indexes, binary or armoured, instead of Debian's: for a mirror of your own. Relative to the file that says so."`
+	Frozen         bool     `yaml:"frozen" json:"frozen,omitempty" doc:"The mirror is kept as it was on some day: its indexes may have expired. Known holes stay open."`
 	Packages       []string `yaml:"packages" json:"packages,omitempty" doc:"Packages wanted; what they depend on comes along."`
 	Exclude        []string `yaml:"exclude" json:"exclude,omitempty" doc:"Packages (globs) left out even where others depend on them."`
 	Prune          []string `yaml:"prune" json:"prune,omitempty" doc:"Files of packages left out: path globs from the root, a directory takes all in it."`

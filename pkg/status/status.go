@@ -107,6 +107,14 @@ func (r *Reporter) Waiting(cause string) {
 	r.say("      waiting: %s", cause)
 }
 
+// NoRole says that the node waits for a role, and where it looks for it.
+func (r *Reporter) NoRole(file string) {
+	r.change(func(s *Status) {
+		*s = Status{State: Waiting, Since: time.Now().UTC(), Cause: "this node has no role yet", Next: "lay it down as " + file + ", or start a fresh disk with a config that has one"}
+	})
+	r.say("WAITING FOR A ROLE: lay it down as %s, or start a fresh disk with a config that has one", file)
+}
+
 // again is how often a failure that does not change is said.
 const again = time.Minute
 
@@ -182,7 +190,8 @@ func (r *Reporter) change(how func(*Status)) {
 	replace(r.file, append(data, '\n'))
 	replace(filepath.Join(dir, "issue"), []byte(issue(r.now)))
 	// Not at every step: a prompt that is drawn anew is a nuisance.
-	if shown := r.now.State + r.now.Cause; shown != r.shown && (r.now.State == Failed || r.now.State == Refused || r.now.State == Ready) {
+	passing := r.now.State == Working || r.now.State == Waiting && r.now.Step != ""
+	if shown := r.now.State + r.now.Cause; shown != r.shown && !passing {
 		r.shown = shown
 		redraw(filepath.Join(filepath.Dir(dir), "agetty.reload"))
 	}

@@ -73,6 +73,11 @@ func TestReports(t *testing.T) {
 			status.Status{State: "waiting", Step: "node", Number: 1, Of: 18, Doing: "finding out name", Cause: "no address"},
 		},
 		{
+			"there is no role", func(d *desk) { d.NoRole("/etc/role.yaml") },
+			[]string{"WAITING FOR A ROLE: lay it down as /etc/role.yaml, or start a fresh disk with a config that has one"},
+			status.Status{State: "waiting", Cause: "this node has no role yet", Next: "lay it down as /etc/role.yaml, or start a fresh disk with a config that has one"},
+		},
+		{
 			"it fails, and is tried again", func(d *desk) { d.Step("node", "finding out name", 1, 18); d.Failed(wrong, "do this", time.Second) },
 			[]string{" 1/18 finding out name", "FAILED: wrong", "        do this", "        trying again every 1s"},
 			status.Status{State: "failed", Step: "node", Number: 1, Of: 18, Doing: "finding out name", Cause: "wrong", Next: "do this"},

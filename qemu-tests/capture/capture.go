@@ -92,5 +92,10 @@ func describe(p gopacket.Packet) string {
 	if t := p.TransportLayer(); t != nil {
 		s += t.TransportFlow().String()
 	}
+	if dns, ok := p.Layer(layers.LayerTypeDNS).(*layers.DNS); ok {
+		for _, q := range dns.Questions {
+			s += fmt.Sprintf(" %s %s", q.Type, q.Name)
+		}
+	}
 	return s
 }

@@ -43,7 +43,7 @@ type Suite struct {
 	ValidUntil time.Time // zero: it does not say
 	Packages   []Package
 	Signers    []*openpgp.Entity
-	ByHash     bool                        // indexes are served under their digests only
+	ByHash     bool                        // indexes are served under their digests too
 	Edit       func(release string) string // changes the Release file before it is signed
 
 	base string // below the server's root
@@ -173,11 +173,13 @@ func (s *Suite) publish(t testing.TB, files map[string][]byte) {
 		dir := "main/binary-" + arch
 		index := zipped(t, []byte(stanzas[arch].String()))
 		fmt.Fprintf(&release, " %s %d %s/Packages.gz\n", digest(index), len(index), dir)
-		name := dir + "/Packages.gz"
+		served := []string{dir + "/Packages.gz"}
 		if s.ByHash {
-			name = path.Join(dir, "by-hash/SHA256", digest(index))
+			served = append(served, path.Join(dir, "by-hash/SHA256", digest(index)))
 		}
-		files[path.Join(s.base, "dists", s.Name, name)] = index
+		for _, name := range served {
+			files[path.Join(s.base, "dists", s.Name, name)] = index
+		}
 	}
 	text := release.String()
 	if s.Edit != nil {
