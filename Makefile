@@ -3,11 +3,13 @@ ARCH    := $(shell $(GO) env GOARCH)
 PROFILE ?= cp-$(ARCH)
 export ARCH
 RUN     ?= .
+# The architectures that this machine's own is not: `make test` boots a small host of each.
+HOSTS   := $(filter-out $(shell $(GO) env GOARCH),amd64 arm64 ppc64le s390x)
 # What the tests judge Slipway's work with.
-JUDGES  := qemu-system-x86 qemu-utils ovmf squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool openssl nftables
+JUDGES  := qemu-system-x86 qemu-system-arm qemu-system-ppc qemu-system-s390x qemu-utils ovmf qemu-efi-aarch64 squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool openssl nftables
 
 .DEFAULT_GOAL := all
-.PHONY: all help image test qemu-test judges lint bench clean FORCE
+.PHONY: all help image hosts test qemu-test judges lint bench clean FORCE
 
 all: bin/builder bin/firstboot ## build bin/builder and bin/firstboot
 
@@ -20,12 +22,18 @@ bin/%: FORCE
 image: bin/builder ## bake an image: make image [PROFILE=cp-amd64]
 	bin/builder build --profile $(PROFILE)
 
-test: lint judges image ## everything: unit tests with the race detector, then boots in QEMU
+hosts: bin/builder # small images of the other architectures
+	for a in $(HOSTS); do bin/builder build --profile qemu-tests/profiles/host-$$a.yaml || exit; done
+
+test: lint judges image hosts ## everything: unit tests with the race detector, then boots in QEMU
 	bin/builder inspect out/$(PROFILE)/disk.raw cat usr/bin/kubeadm > bin/kubeadm && chmod +x bin/kubeadm
 	SLIPWAY_KUBEADM=$(CURDIR)/bin/kubeadm $(GO) test -race -timeout 20m ./cmd/... ./pkg/...
-	$(GO) test -count=1 -short -timeout 40m -v ./qemu-tests/...
+	SLIPWAY_HOSTS="$(HOSTS)" $(GO) test -count=1 -short -timeout 40m -v ./qemu-tests/...
 
-qemu-test: judges image ## boot what was baked: make qemu-test [RUN=name] [ARCH=s390x]
+qemu-test: judges image ## boot all roles of an architecture, and bake anew: make qemu-test [RUN=name] [ARCH=s390x]
+	for r in worker etcd; do bin/builder build --profile $$r-$(ARCH) || exit; done
+	bin/builder build --profile $(PROFILE) --lock out/$(PROFILE)/lock.json --no-cache --out out/again/$(PROFILE)
+	cmp out/again/$(PROFILE)/disk.raw out/$(PROFILE)/disk.raw
 	$(GO) test -count=1 -timeout 120m -v -run '$(RUN)' ./qemu-tests/...
 
 judges: ## install the programs that tests compare with

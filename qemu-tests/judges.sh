@@ -32,5 +32,6 @@ if [ -n "$backports" ]; then
 		exit 0
 	fi
 	echo "This machine's mirror has no $backports: going on with an old QEMU."
+	missing=$(echo "$missing" | sed 's/qemu-system-s390x/qemu-system-misc/')
 fi
 apt-get install -q -y --no-install-recommends $missing

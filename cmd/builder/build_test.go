@@ -65,6 +65,21 @@ func TestBadInputToBuild(t *testing.T) {
 
 		{name: "unknown package", prepare: func(t *testing.T, s *site) { s.edit(t, "profiles/p.yaml", "[app]", "[app, libap]") },
 			want: `DIR/profiles/p.yaml:7:19: package "libap" does not exist in trixie, trixie-updates, trixie-security (did you mean "libapp"?)`, exit: diag.ExitInput},
+		{name: "package of other architectures", prepare: func(t *testing.T, s *site) {
+			s.repo.Main.Packages = append(s.repo.Main.Packages, debiantest.Package{Name: "loader", Version: "1", Architecture: "arm64"})
+			s.repo.Publish(t)
+			s.edit(t, "profiles/p.yaml", "[app]", "[app, loader]")
+		}, want: `DIR/profiles/p.yaml:7:19: package "loader" does not exist in trixie, trixie-updates, trixie-security for amd64, only for arm64 (name it in profiles of those alone)`, exit: diag.ExitInput},
+		{name: "kernel without an option", prepare: func(t *testing.T, s *site) {
+			s.complete(t)
+			s.repo.Main.Packages[2].Files["boot/config-6.1-test"] = "CONFIG_SQUASHFS=y\n# CONFIG_DM_VERITY is not set\n"
+			s.repo.Publish(t)
+			s.edit(t, "profiles/p.yaml", "package: linux", "options: [SQUASHFS, DM_VERITY], package: linux")
+		}, want: `DIR/profiles/p.yaml:8:30: the kernel of package "linux" was built without DM_VERITY (name another kernel in kernel.package)`, exit: diag.ExitInput, allowed: []string{"lock.json"}},
+		{name: "kernel that does not tell its options", prepare: func(t *testing.T, s *site) {
+			s.complete(t)
+			s.edit(t, "profiles/p.yaml", "package: linux", "options: [DM_VERITY], package: linux")
+		}, want: `DIR/profiles/p.yaml:8:19: package "linux" brings no configuration of its kernel to look for kernel.options in (name another kernel, or leave kernel.options empty)`, exit: diag.ExitInput, allowed: []string{"lock.json"}},
 		{name: "unknown kernel", prepare: func(t *testing.T, s *site) { s.edit(t, "profiles/p.yaml", "linux", "linus") },
 			want: `DIR/profiles/p.yaml:8:19: package "linus" does not exist in trixie, trixie-updates, trixie-security (did you mean "linux"?)`, exit: diag.ExitInput},
 		{name: "dependency that nothing meets", prepare: func(t *testing.T, s *site) { s.edit(t, "profiles/p.yaml", "[app]", "[broken]") },

@@ -11,6 +11,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/container"
 	"github.com/slipway-os/slipway/pkg/deb"
 	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/kernel"
 	"github.com/slipway-os/slipway/pkg/kmod"
 	"github.com/slipway-os/slipway/pkg/lock"
 	"github.com/slipway-os/slipway/pkg/manifest"
@@ -168,6 +169,9 @@ func (r *run) kernel(ctx context.Context, c *composed, packages []*deb.Package) 
 	if source == nil {
 		return nil, diag.At(r.Profile.Origin("kernel.package", r.Profile.Kernel.Package), "name one of the linux-image packages", "package %q brings no kernel", r.Profile.Kernel.Package)
 	}
+	if err := r.kernelOptions(source.Tree.Lookup("boot/config-" + c.image.KernelRelease)); err != nil {
+		return nil, err
+	}
 	all, err := kmod.Read(ctx, source.Tree, c.image.KernelRelease, r.Store)
 	if err != nil {
 		return nil, err
@@ -195,6 +199,27 @@ func (r *run) kernel(ctx context.Context, c *composed, packages []*deb.Package) 
 	}
 	stage.Done(progress.Result{Note: fmt.Sprintf("%s: %d of %d modules", c.image.KernelRelease, len(kept.Modules()), len(all.Modules()))})
 	return b.Tree(), nil
+}
+
+// kernelOptions checks that the kernel was built with what the profile needs.
+func (r *run) kernelOptions(config *tree.Node) error {
+	wanted := r.Profile.Kernel.Options
+	if len(wanted) == 0 {
+		return nil
+	}
+	at := r.Profile.Origin("kernel.options", "")
+	if config == nil {
+		return diag.At(at, "name another kernel, or leave kernel.options empty", "package %q brings no configuration of its kernel to look for kernel.options in", r.Profile.Kernel.Package)
+	}
+	text, err := tree.ReadAll(config.Content, kernel.MaxConfig)
+	if err != nil {
+		return fmt.Errorf("reading the configuration of the kernel of package %q: %w", r.Profile.Kernel.Package, err)
+	}
+	missing := kernel.Missing(string(text), wanted)
+	if len(missing) > 0 {
+		return diag.At(r.Profile.Origin("kernel.options", missing[0]), "name another kernel in kernel.package", "the kernel of package %q was built without %s", r.Profile.Kernel.Package, strings.Join(missing, ", "))
+	}
+	return nil
 }
 
 // images assembles the container images.

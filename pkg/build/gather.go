@@ -190,6 +190,13 @@ func (r *run) resolve(ctx context.Context, client *fetch.Client, suites []debian
 	all := map[string]lock.Package{}
 	add := func(set string, want, exclude []string) error {
 		packages, err := debian.Resolve(indexes, want, exclude, r.arch)
+		var wrong *debian.PackageError
+		if errors.As(err, &wrong) && wrong.Unknown {
+			if found := repository.Elsewhere(ctx, suites, wrong.Package, r.arch); len(found) > 0 {
+				wrong.Msg += fmt.Sprintf(" for %s, only for %s", r.arch, strings.Join(found, ", "))
+				wrong.Hint = "name it in profiles of those alone"
+			}
+		}
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package debian
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,7 +14,7 @@ import (
 
 // unknown says that a wanted package does not exist.
 func (r *resolver) unknown(name string) error {
-	e := &PackageError{Package: name, Msg: fmt.Sprintf("package %q does not exist in %s", name, r.suites())}
+	e := &PackageError{Package: name, Unknown: true, Msg: fmt.Sprintf("package %q does not exist in %s", name, r.suites())}
 	if found := r.providers(name); len(found) > 0 {
 		names := map[string]bool{}
 		for _, s := range found {
@@ -30,6 +31,22 @@ func (r *resolver) unknown(name string) error {
 	}
 	e.Hint = diag.Suggest(name, slices.Sorted(maps.Keys(names)))
 	return e
+}
+
+// Elsewhere returns for which architectures (Go's names), other than one, the
+// suites have a package. One whose indexes cannot be read is not among them.
+func (c *Client) Elsewhere(ctx context.Context, suites []Suite, name, goarch string) []string {
+	var found []string
+	for _, other := range []string{"amd64", "arm64", "ppc64le", "s390x"} {
+		if other == goarch {
+			continue
+		}
+		indexes, err := c.Indexes(ctx, suites, other)
+		if err == nil && slices.ContainsFunc(indexes, func(x *Index) bool { return len(x.byName[name]) > 0 }) {
+			found = append(found, other)
+		}
+	}
+	return found
 }
 
 func (r *resolver) suites() string {

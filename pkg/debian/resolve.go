@@ -19,6 +19,7 @@ type PackageError struct {
 	Package string // as it was wanted
 	Msg     string // what is wrong; it names the package
 	Hint    string // what to do, or ""
+	Unknown bool   // it does not exist
 }
 
 func (e *PackageError) Error() string {

@@ -169,7 +169,7 @@ func TestSplitEndpoint(t *testing.T) {
 }
 
 // A Corefile with a forwarder but no resolver to forward to keeps CoreDNS from
-// starting, and the loop plugin would ask that resolver too.
+// starting.
 func TestCorefile(t *testing.T) {
 	for _, c := range []struct {
 		golden   string

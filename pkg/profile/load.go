@@ -192,6 +192,7 @@ func (p *Profile) take(own *Profile, doc *document.Document) {
 	list("os.prune", &p.OS.Prune, own.OS.Prune)
 	scalar("kernel.package", &p.Kernel.Package, own.Kernel.Package)
 	list("kernel.commandLine", &p.Kernel.CommandLine, own.Kernel.CommandLine)
+	list("kernel.options", &p.Kernel.Options, own.Kernel.Options)
 	list("kernel.prune", &p.Kernel.Prune, own.Kernel.Prune)
 	list("kernel.initrd", &p.Kernel.Initrd, own.Kernel.Initrd)
 	scalar("kubernetes.version", &p.Kubernetes.Version, own.Kubernetes.Version)

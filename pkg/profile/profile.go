@@ -50,6 +50,7 @@ type OS struct {
 type Kernel struct {
 	Package     string   `yaml:"package" json:"package" doc:"The package of the kernel; a metapackage will do."`
 	CommandLine []string `yaml:"commandLine" json:"commandLine,omitempty" doc:"Words of the kernel command line."`
+	Options     []string `yaml:"options" json:"options,omitempty" doc:"Options that the kernel must have been built with, in it or as modules: DM_VERITY."`
 	Prune       []string `yaml:"prune" json:"prune,omitempty" doc:"Modules left out: path globs below kernel/, a directory takes all in it."`
 	Initrd      []string `yaml:"initrd" json:"initrd,omitempty" doc:"Modules the initrd carries, with what they depend on; names the kernel lacks are passed over."`
 }

@@ -74,7 +74,7 @@ func machines() map[string]machine {
 		},
 		"s390x": {
 			binary:   "qemu-system-s390x",
-			packages: "qemu-system-misc",
+			packages: "qemu-system-s390x",
 			args:     []string{"-machine", "s390-ccw-virtio"},
 			cpu:      func(int) string { return "max" },
 			disk:     "virtio-blk-ccw",
