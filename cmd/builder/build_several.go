@@ -24,15 +24,14 @@ type built struct {
 // buildSeveral builds targets one after another: each keeps every core busy.
 // One that fails does not keep the others from being built.
 func buildSeveral(c *cobra.Command, session *build.Session, targets []build.Target, output string) error {
-	var wrong failures
+	var unfit mistakes
 	for _, t := range targets {
-		if err := session.Check(t); err != nil {
-			wrong = append(wrong, failure{t.Profile.Name, err})
-		}
+		unfit.add(session.Check(t))
 	}
-	if len(wrong) > 0 {
-		return wrong
+	if err := unfit.err(); err != nil {
+		return err
 	}
+	var wrong failures
 	ctx, out := c.Context(), c.ErrOrStderr()
 	var list []built
 	for i, t := range targets {
