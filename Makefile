@@ -9,7 +9,7 @@ HOSTS   := $(filter-out $(shell $(GO) env GOARCH),amd64 arm64 ppc64le s390x)
 JUDGES  := qemu-system-x86 qemu-system-arm qemu-system-ppc qemu-system-s390x qemu-utils ovmf qemu-efi-aarch64 squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool openssl nftables
 
 .DEFAULT_GOAL := all
-.PHONY: all help image hosts test qemu-test judges lint bench clean FORCE
+.PHONY: all help image images hosts test qemu-test judges lint bench clean FORCE
 
 all: bin/builder bin/firstboot ## build bin/builder and bin/firstboot
 
@@ -19,11 +19,14 @@ help: ## say what each target does
 bin/%: FORCE
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o $@ ./cmd/$*
 
-image: bin/builder ## bake an image: make image [PROFILE=cp-amd64]
-	bin/builder build --profile $(PROFILE)
+image: bin/builder ## bake an image: make image [PROFILE=cp-amd64], or several: PROFILE="cp-amd64 worker-amd64"
+	bin/builder build $(PROFILE:%=--profile=%)
+
+images: bin/builder ## bake all that 'builder profiles' lists
+	bin/builder build --all
 
 hosts: bin/builder # small images of the other architectures
-	for a in $(HOSTS); do bin/builder build --profile qemu-tests/profiles/host-$$a.yaml || exit; done
+	bin/builder build $(HOSTS:%=--profile=qemu-tests/profiles/host-%.yaml)
 
 test: lint judges image hosts ## everything: unit tests with the race detector, then boots in QEMU
 	bin/builder inspect out/$(PROFILE)/disk.raw cat usr/bin/kubeadm > bin/kubeadm && chmod +x bin/kubeadm
@@ -31,7 +34,7 @@ test: lint judges image hosts ## everything: unit tests with the race detector, 
 	SLIPWAY_HOSTS="$(HOSTS)" $(GO) test -count=1 -short -timeout 40m -v ./qemu-tests/...
 
 qemu-test: judges image ## boot all roles of an architecture, and bake anew: make qemu-test [RUN=name] [ARCH=s390x]
-	for r in worker etcd; do bin/builder build --profile $$r-$(ARCH) || exit; done
+	bin/builder build --profile worker-$(ARCH) --profile etcd-$(ARCH)
 	bin/builder build --profile $(PROFILE) --lock out/$(PROFILE)/lock.json --no-cache --out out/again/$(PROFILE)
 	cmp out/again/$(PROFILE)/disk.raw out/$(PROFILE)/disk.raw
 	$(GO) test -count=1 -timeout 120m -v -run '$(RUN)' ./qemu-tests/...

@@ -109,7 +109,7 @@ func inspectImage(c *cobra.Command, disk *image.Disk, f inspectFlags) error {
 	o := image.InspectOptions{Verify: f.verify}
 	done := func() {}
 	if f.verify {
-		board := newBoard(c.ErrOrStderr())
+		board := newBoard(c.ErrOrStderr(), "")
 		stage := board.Start("verify", 0, progress.Bytes)
 		o.Progress = func(bytes, total int64) {
 			stage.SetTotal(total)

@@ -62,20 +62,29 @@ func newProfilesCommand() *cobra.Command {
 	return c
 }
 
-func listProfiles(w io.Writer, dir profile.Dir, output string) error {
+// buildable returns the profiles that are there to be built, not to be
+// extended, and all that is wrong with any.
+func buildable(dir profile.Dir) ([]*profile.Profile, error) {
 	names, err := dir.Names()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var list []*profile.Profile
+	var wrong mistakes
 	for _, name := range names {
 		p, err := dir.Read(name)
-		if err != nil {
-			return err
-		}
-		if p.Architecture != "" && p.Images != "" {
+		wrong.add(err)
+		if err == nil && p.Architecture != "" && p.Images != "" {
 			list = append(list, p)
 		}
+	}
+	return list, wrong.err()
+}
+
+func listProfiles(w io.Writer, dir profile.Dir, output string) error {
+	list, err := buildable(dir)
+	if err != nil {
+		return err
 	}
 	switch output {
 	case "json":

@@ -184,7 +184,7 @@ func TestBoardsOnTerminals(t *testing.T) {
 				t.Setenv(name, value)
 			}
 			user, program := openTerminal(t)
-			b := newBoard(program)
+			b := newBoard(program, "")
 			b.Start("resolve", 0, progress.Items).Done(progress.Result{Note: strings.Repeat("long ", 20)})
 			b.Close()
 			buf := make([]byte, 4096)

@@ -96,16 +96,26 @@ func (s *site) edit(t *testing.T, name, old, new string) {
 	s.write(t, name, strings.Replace(string(data), old, new, 1))
 }
 
-// build runs the program: builder build, with the site's directories. What it
-// returns names them DIR, and the mirrors MIRROR and SECURITY.
+// build runs the program: builder build, with the site's directories, of
+// profile p unless the arguments say of which.
 func (s *site) build(ctx context.Context, args ...string) (out string, err error) {
+	out, _, err = s.watch(ctx, args...)
+	return out, err
+}
+
+// watch is build that returns what it printed of its progress, too.
+func (s *site) watch(ctx context.Context, args ...string) (out, progress string, err error) {
 	var stdout, stderr bytes.Buffer
 	c := newRootCommand()
 	c.SetOut(&stdout)
 	c.SetErr(&stderr)
-	c.SetArgs(append([]string{"build", "--project", s.dir, "--store", s.file("store"), "--out", s.file("out"), "--profile", "p"}, args...))
+	args = append([]string{"build", "--project", s.dir, "--store", s.file("store"), "--out", s.file("out")}, args...)
+	if !slices.ContainsFunc(args, func(a string) bool { return a == "--all" || strings.HasPrefix(a, "--profile") }) {
+		args = append(args, "--profile", "p")
+	}
+	c.SetArgs(args)
 	err = c.ExecuteContext(ctx)
-	return stdout.String(), err
+	return stdout.String(), stderr.String(), err
 }
 
 func (s *site) plain(text string) string {
@@ -176,4 +186,17 @@ func (s *site) each(t *testing.T, pattern string, do func(file string) error) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// records returns the store's records of some kinds, by path.
+func (s *site) records(t *testing.T, kinds ...string) map[string]os.FileInfo {
+	t.Helper()
+	found := map[string]os.FileInfo{}
+	for _, kind := range kinds {
+		s.each(t, "store/records/"+kind+"/*/*", func(file string) (err error) {
+			found[file], err = os.Stat(file)
+			return err
+		})
+	}
+	return found
 }

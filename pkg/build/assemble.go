@@ -80,6 +80,7 @@ func (r *run) mend(ctx context.Context, err error) error {
 		return err
 	}
 	dropped, scrubErr := r.Store.Scrub(ctx)
+	r.forget()
 	switch {
 	case scrubErr != nil:
 		return errors.Join(err, scrubErr)
@@ -107,7 +108,7 @@ func (r *run) write(ctx context.Context, f *os.File, c *composed) (*Result, erro
 	if err != nil {
 		return nil, err
 	}
-	stage := r.Board.Start("verity", 0, progress.Bytes)
+	stage := r.board.Start("verity", 0, progress.Bytes)
 	if need := verity.Size(rootSize); need > parts[verityA].Size {
 		return nil, r.tooSmall("disk.verity", need)
 	}
@@ -129,7 +130,7 @@ func (r *run) write(ctx context.Context, f *os.File, c *composed) (*Result, erro
 	}); err != nil {
 		return nil, err
 	}
-	stage = r.Board.Start("disk", 0, progress.Bytes)
+	stage = r.board.Start("disk", 0, progress.Bytes)
 	err = ext4.Write(at(state), ext4.Options{
 		Size: parts[state].Size, Label: "state", UUID: [16]byte(uuid.NewSHA1(manifest.Namespace(), []byte("state"+rootHash))),
 		HashSeed: [16]byte(uuid.NewSHA1(manifest.Namespace(), []byte("hash seed"+rootHash))), Epoch: r.lock.Epoch,
@@ -189,7 +190,7 @@ func (r *run) tooSmall(field string, need int64) error {
 
 // writeRoot encodes the root file system.
 func (r *run) writeRoot(ctx context.Context, w io.WriterAt, c *composed, limit int64) (int64, error) {
-	stage := r.Board.Start("root", 0, progress.Bytes)
+	stage := r.board.Start("root", 0, progress.Bytes)
 	opts := squashfs.Options{BlockSize: 256 << 10, Epoch: r.lock.Epoch, Cache: squashfs.NewStoreCache(r.Store), Progress: func(done, total int64) {
 		stage.SetTotal(total)
 		stage.Set(done)
@@ -222,7 +223,7 @@ func (b bounded) WriteAt(p []byte, off int64) (int, error) {
 
 // writeBoot makes the disk start.
 func (r *run) writeBoot(ctx context.Context, f *os.File, method boot.Method, partitions []gpt.Partition, c *composed, m manifest.Initrd) error {
-	stage := r.Board.Start("boot", 0, progress.Bytes)
+	stage := r.board.Start("boot", 0, progress.Bytes)
 	initrd, err := r.initrd(c, m)
 	if err != nil {
 		return fmt.Errorf("making the initrd: %w", err)

@@ -60,7 +60,10 @@ func BenchmarkOS(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		r := &run{Options: Options{Project: project, Profile: p, Store: fresh, Board: progress.New(io.Discard, progress.Options{})}, arch: runtime.GOARCH, lock: l}
+		r := &run{
+			Session: NewSession(Options{Project: project, Store: fresh}), Target: Target{Profile: p}, board: progress.New(io.Discard, progress.Options{}),
+			arch: runtime.GOARCH, lock: l,
+		}
 		all, err := r.unpack(b.Context(), in)
 		if err != nil {
 			b.Fatal(err)

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -19,20 +18,13 @@ import (
 	"github.com/slipway-os/slipway/pkg/manifest"
 	"github.com/slipway-os/slipway/pkg/profile"
 	"github.com/slipway-os/slipway/pkg/progress"
-	"github.com/slipway-os/slipway/pkg/store"
 )
 
-// Options say what to build, from what, to where.
-type Options struct {
-	Project  profile.Dir
+// Target says what to build, to where.
+type Target struct {
 	Profile  *profile.Profile
-	Store    *store.Store
 	Out      string // directory for the artefacts
 	LockFile string // "" to resolve
-	Mirror   string // "" to find one
-	Offline  bool
-	NoCache  bool // make everything but compiled components anew
-	Board    *progress.Board
 }
 
 // Result is what was built.
@@ -56,34 +48,47 @@ const (
 
 // run is one build on its way.
 type run struct {
-	Options
-	arch string
-	lock *lock.Lock
-	defs *container.Definitions
+	*Session
+	Target
+	board *progress.Board
+	arch  string
+	given *lock.Lock // nil to resolve
+	lock  *lock.Lock
+	defs  *container.Definitions
 }
 
-// Run builds. Everything that it could not finish is gone afterwards, but for
-// what the store took in.
-func Run(ctx context.Context, o Options) (*Result, error) {
-	out, err := filepath.Abs(o.Out)
+// Check finds what is wrong with a target's output folder, image definitions
+// and lock, before anything is built.
+func (s *Session) Check(t Target) error {
+	_, err := s.start(t, nil)
+	return err
+}
+
+func (s *Session) start(t Target, board *progress.Board) (*run, error) {
+	out, err := filepath.Abs(t.Out)
 	if err != nil {
 		return nil, diag.IO(err)
 	}
-	o.Out = out
-	if err := os.MkdirAll(o.Out, 0o755); err != nil {
+	t.Out = out
+	if err := os.MkdirAll(t.Out, 0o755); err != nil {
 		return nil, diag.IO(fmt.Errorf("making the output folder: %w; name another with --out", err))
 	}
-	if err := unix.Access(o.Out, unix.W_OK); err != nil {
-		return nil, diag.IO(fmt.Errorf("writing to the output folder %q: %w; name another with --out", o.Out, err))
+	if err := unix.Access(t.Out, unix.W_OK); err != nil {
+		return nil, diag.IO(fmt.Errorf("writing to the output folder %q: %w; name another with --out", t.Out, err))
 	}
-	if o.NoCache {
-		// What was compiled stays, and what says whether an index is older than one seen before.
-		o.Store = o.Store.Recalling(func(kind string) bool {
-			return strings.HasPrefix(kind, "component-") || strings.HasPrefix(kind, "kubeadm-") || strings.HasPrefix(kind, "debian-")
-		})
+	r := &run{Session: s, Target: t, board: board, arch: t.Profile.Architecture}
+	if r.defs, err = container.Load(filepath.Join(s.Project.Root, "images"), t.Profile.Images); err != nil {
+		return nil, err
 	}
-	r := &run{Options: o, arch: o.Profile.Architecture}
-	if r.defs, err = container.Load(filepath.Join(o.Project.Root, "images"), o.Profile.Images); err != nil {
+	r.given, err = r.readLock()
+	return r, err
+}
+
+// Build builds. Everything that it could not finish is gone afterwards, but for
+// what the store took in.
+func (s *Session) Build(ctx context.Context, t Target, board *progress.Board) (*Result, error) {
+	r, err := s.start(t, board)
+	if err != nil {
 		return nil, err
 	}
 	in, err := r.gather(ctx)
@@ -94,8 +99,8 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	if done := r.finished(key); done != nil && !o.NoCache {
-		o.Board.Start("disk", 0, progress.Bytes).Done(progress.Result{Note: "unchanged"})
+	if done := r.finished(key); done != nil && !r.NoCache {
+		r.board.Start("disk", 0, progress.Bytes).Done(progress.Result{Note: "unchanged"})
 		return done, nil
 	}
 	result, err := r.assemble(ctx, in)

@@ -137,7 +137,7 @@ func (r *run) unpack(ctx context.Context, in *inputs) (map[string]*deb.Package, 
 		blobs = append(blobs, in.blobs[p.Name])
 		total += p.Size
 	}
-	stage := r.Board.Start("unpack", total, progress.Bytes)
+	stage := r.board.Start("unpack", total, progress.Bytes)
 	list, err := deb.OpenAll(ctx, r.Store, blobs, stage.Add)
 	if err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (r *run) unpack(ctx context.Context, in *inputs) (map[string]*deb.Package, 
 
 // kernel finds kernel and modules in the packages.
 func (r *run) kernel(ctx context.Context, c *composed, packages []*deb.Package) (*tree.Tree, error) {
-	stage := r.Board.Start("modules", 0, progress.Items)
+	stage := r.board.Start("modules", 0, progress.Items)
 	var source *deb.Package
 	for _, p := range packages {
 		for _, name := range p.Tree.Children("boot") {
@@ -224,7 +224,7 @@ func (r *run) kernelOptions(config *tree.Node) error {
 
 // images assembles the container images.
 func (r *run) images(ctx context.Context, of func(string) ([]*deb.Package, error), nodes map[string]*tree.Node) ([]container.Baked, error) {
-	stage := r.Board.Start("images", 0, progress.Items)
+	stage := r.board.Start("images", 0, progress.Items)
 	s := container.Sources{Packages: map[string][]*deb.Package{}, Epoch: r.lock.Epoch}
 	for _, l := range r.defs.Layers {
 		list, err := of(lock.LayerSet + l.Name)

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -35,19 +34,13 @@ type inputs struct {
 // gather resolves, unless there is a lock, and fetches and compiles. It
 // leaves the lock complete, written to the output folder.
 func (r *run) gather(ctx context.Context) (*inputs, error) {
-	in := &inputs{}
-	given, err := r.readLock()
-	if err != nil {
-		return nil, err
-	}
+	in, given := &inputs{}, r.given
 	r.lock = &lock.Lock{Format: lock.Format, Profile: r.Profile.Name, Architecture: r.arch}
 	if given != nil {
 		copied := *given
 		r.lock = &copied
 	}
-	builder := component.NewBuilder(r.Store)
-	builder.Offline = r.Offline
-	toolchain, err := builder.Toolchain(ctx)
+	toolchain, err := r.compiler.Toolchain(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +55,7 @@ func (r *run) gather(ctx context.Context) (*inputs, error) {
 		return err
 	})
 	group.Go(func() (err error) {
-		in.components, err = r.components(inner, builder)
+		in.components, err = r.compile(inner)
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -95,11 +88,10 @@ func (r *run) packages(ctx context.Context, locked bool) (map[string]tree.Conten
 	for i := range suites {
 		suites[i].Frozen = r.Profile.OS.Frozen
 	}
-	client := fetch.New(r.Store, fetch.Options{Offline: r.Offline})
 	if !locked {
-		stage := r.Board.Start("resolve", 0, progress.Items)
+		stage := r.board.Start("resolve", 0, progress.Items)
 		stage.Note(mirrors.From)
-		if err := r.resolve(ctx, client, suites); err != nil {
+		if err := r.resolve(ctx, suites); err != nil {
 			return nil, err
 		}
 		stage.Done(progress.Result{Note: fmt.Sprintf("%d packages; %s", len(r.lock.Packages), mirrors.From)})
@@ -120,8 +112,8 @@ func (r *run) packages(ctx context.Context, locked bool) (map[string]tree.Conten
 			}
 		}
 	}
-	stage := r.Board.Start("fetch", total, progress.Bytes)
-	contents, err := client.Fetch(ctx, items, stage.Add)
+	stage := r.board.Start("fetch", total, progress.Bytes)
+	contents, err := r.client.Fetch(ctx, items, stage.Add)
 	if locked && notFound(err) {
 		return nil, fmt.Errorf("%w; mirrors keep no old versions: name one that does, or remove the lock to resolve anew", err)
 	}
@@ -156,7 +148,7 @@ func (r *run) keyring() ([]byte, error) {
 }
 
 // resolve fills the lock's suites, packages, sets and epoch.
-func (r *run) resolve(ctx context.Context, client *fetch.Client, suites []debian.Suite) error {
+func (r *run) resolve(ctx context.Context, suites []debian.Suite) error {
 	// What was built here before is the oldest that may be built now: a mirror
 	// that shows an older state is stale, or hides fixes.
 	if last, err := lock.Read(filepath.Join(r.Out, lockName)); err == nil && last != nil {
@@ -172,7 +164,7 @@ func (r *run) resolve(ctx context.Context, client *fetch.Client, suites []debian
 	if err != nil {
 		return err
 	}
-	repository, err := debian.New(r.Store, client, debian.Options{Keyring: keyring, Now: time.Now()})
+	repository, err := r.repository(keyring)
 	if err != nil {
 		return diag.At(r.Profile.Origin("os.keyring", ""), "", "%v", err)
 	}
@@ -240,12 +232,11 @@ func (r *run) resolve(ctx context.Context, client *fetch.Client, suites []debian
 	return nil
 }
 
-// components compiles, and gives the image definitions their tags.
-func (r *run) components(ctx context.Context, builder *component.Builder) ([]component.Result, error) {
-	stage := r.Board.Start("components", int64(len(r.Profile.Components)), progress.Items)
-	builder.Progress = func(_, activity string) { stage.Note(activity) }
-	catalog := component.Catalog{Dir: filepath.Join(r.Project.Root, "profiles", "components"), Builder: builder}
-	results, err := component.All(ctx, counting{catalog, stage}, r.Profile.Components, r.arch)
+// compile makes the components, and gives the image definitions their tags.
+func (r *run) compile(ctx context.Context) ([]component.Result, error) {
+	stage := r.board.Start("components", int64(len(r.Profile.Components)), progress.Items)
+	r.compiler.Progress = func(_, activity string) { stage.Note(activity) }
+	results, err := component.All(ctx, counting{r.components, stage}, r.Profile.Components, r.arch)
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +253,7 @@ func (r *run) components(ctx context.Context, builder *component.Builder) ([]com
 			done.Misses++
 		}
 	}
-	wanted, err := r.kubeadmImages(ctx, builder, catalog, versions)
+	wanted, err := r.kubeadmImages(ctx, versions)
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +266,7 @@ func (r *run) components(ctx context.Context, builder *component.Builder) ([]com
 
 // kubeadmImages returns the images that kubeadm of the profile wants; none if
 // the profile is without Kubernetes.
-func (r *run) kubeadmImages(ctx context.Context, b *component.Builder, catalog component.Catalog, versions map[string]string) ([]string, error) {
+func (r *run) kubeadmImages(ctx context.Context, versions map[string]string) ([]string, error) {
 	const kubernetes = "kubernetes"
 	v, ok := versions[kubernetes]
 	if !ok {
@@ -284,11 +275,11 @@ func (r *run) kubeadmImages(ctx context.Context, b *component.Builder, catalog c
 	if v != r.Profile.Kubernetes.Version {
 		return nil, diag.At(r.Profile.Origin("kubernetes.version", ""), "pin it in profiles/components/kubernetes/go.mod", "kubernetes.version is %s, but the component is %s", r.Profile.Kubernetes.Version, v)
 	}
-	loaded, err := component.Load(filepath.Join(catalog.Dir, kubernetes))
+	loaded, err := component.Load(filepath.Join(r.componentsDir(), kubernetes))
 	if err != nil {
 		return nil, err
 	}
-	return b.KubeadmImages(ctx, loaded, r.Profile.Kubernetes.ImageRepository)
+	return r.compiler.KubeadmImages(ctx, loaded, r.Profile.Kubernetes.ImageRepository)
 }
 
 // counting tells a stage of each component that is there.
@@ -307,15 +298,11 @@ func (c counting) Component(ctx context.Context, name, arch string) (component.R
 
 // key names everything that determines the disk.
 func (in *inputs) key(r *run) (string, error) {
-	self, err := os.Executable()
+	program, err := r.self()
 	if err != nil {
 		return "", err
 	}
-	program, err := tree.HashFile(self)
-	if err != nil {
-		return "", diag.IO(err)
-	}
-	parts := []any{program.Digest().String(), r.Profile, r.lock, r.defs}
+	parts := []any{program, r.Profile, r.lock, r.defs}
 	for _, c := range in.components {
 		for _, f := range c.Files {
 			parts = append(parts, f.Name, f.Content.Digest().String())

@@ -7,10 +7,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp"
@@ -97,12 +99,18 @@ type Options struct {
 	Now     time.Time // by which signatures and indexes must not have expired
 }
 
-// Client reads repositories.
+// Client reads repositories. It asks for each Release file once, so that all
+// it answers is of one state of a repository, as long as the repository has
+// that. Its methods may be called from any goroutine.
 type Client struct {
 	store *store.Store
 	fetch *fetch.Client
 	keys  openpgp.EntityList
 	now   time.Time
+
+	mu       sync.Mutex
+	releases map[string]*release // by address
+	last     map[string]*Index   // what Indexes returned last, by key; no more, as they are large
 }
 
 // New returns a client that keeps what it reads in st.
@@ -114,7 +122,7 @@ func New(st *store.Store, f *fetch.Client, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{store: st, fetch: f, keys: keys, now: o.Now}, nil
+	return &Client{store: st, fetch: f, keys: keys, now: o.Now, releases: map[string]*release{}}, nil
 }
 
 // Indexes reads the package indexes of suites for an architecture (Go's name
@@ -124,22 +132,37 @@ func (c *Client) Indexes(ctx context.Context, suites []Suite, goarch string) ([]
 	if err != nil {
 		return nil, err
 	}
-	indexes := make([]*Index, len(suites))
+	indexes, keys := make([]*Index, len(suites)), make([]string, len(suites))
+	c.mu.Lock()
+	for i, s := range suites {
+		keys[i] = store.Key(s.URI, s.Name, s.Components, arch)
+		indexes[i] = c.last[keys[i]]
+	}
+	c.last = nil
+	c.mu.Unlock()
 	group, ctx := errgroup.WithContext(ctx)
 	for i, s := range suites {
 		group.Go(func() (err error) {
-			indexes[i], err = c.index(ctx, s, arch)
+			indexes[i], err = c.index(ctx, s, arch, indexes[i])
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last = map[string]*Index{}
+	for i, key := range keys {
+		c.last[key] = indexes[i]
+	}
 	return indexes, nil
 }
 
-func (c *Client) index(ctx context.Context, s Suite, arch string) (*Index, error) {
-	r, err := c.release(ctx, s)
+// index returns the index of a suite: the one that was read before, if it is
+// not nil and the suite's Release file will do.
+func (c *Client) index(ctx context.Context, s Suite, arch string, before *Index) (*Index, error) {
+	r, known, err := c.release(ctx, s)
 	if err == nil {
 		if wrong := r.check(s, arch, c.now); wrong != nil {
 			err = diag.Dependency(wrong)
@@ -148,6 +171,22 @@ func (c *Client) index(ctx context.Context, s Suite, arch string) (*Index, error
 	if err != nil {
 		return nil, fmt.Errorf("reading the Release file of %s at %s: %w", s.Name, host(s.URI), err)
 	}
+	if before != nil {
+		return before, nil
+	}
+	index, err := c.readIndex(ctx, s, r, arch)
+	if err != nil && known && ctx.Err() == nil {
+		// The repository may have moved on since its Release file was read.
+		c.forget(r)
+		return c.index(ctx, s, arch, nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the package index of %s at %s: %w", s.Name, host(s.URI), err)
+	}
+	return index, nil
+}
+
+func (c *Client) readIndex(ctx context.Context, s Suite, r *release, arch string) (*Index, error) {
 	index := &Index{Suite: s.Name, Date: r.date.Unix(), arch: arch}
 	arches := []string{arch}
 	if r.allApart {
@@ -156,7 +195,7 @@ func (c *Client) index(ctx context.Context, s Suite, arch string) (*Index, error
 	for _, component := range s.Components {
 		for _, a := range arches {
 			if err := c.packages(ctx, s, r, component+"/binary-"+a, index); err != nil {
-				return nil, fmt.Errorf("reading the package index of %s at %s: %w", s.Name, host(s.URI), err)
+				return nil, err
 			}
 		}
 	}
@@ -166,22 +205,40 @@ func (c *Client) index(ctx context.Context, s Suite, arch string) (*Index, error
 
 const maxRelease = 16 << 20
 
-// release reads a suite's Release file and verifies its signature.
-func (c *Client) release(ctx context.Context, s Suite) (*release, error) {
+// release reads a suite's Release file and verifies its signature, unless it
+// is known from before.
+func (c *Client) release(ctx context.Context, s Suite) (r *release, known bool, err error) {
 	address, err := join(s.URI, "dists/"+s.Name+"/InRelease")
 	if err != nil {
-		return nil, err
+		return nil, false, err
+	}
+	c.mu.Lock()
+	r, known = c.releases[address]
+	c.mu.Unlock()
+	if known {
+		return r, true, nil
 	}
 	data, err := c.fetch.Get(ctx, address, maxRelease)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	text, err := verify(data, c.keys, c.now)
 	if err != nil {
-		return nil, diag.Dependency(err)
+		return nil, false, diag.Dependency(err)
 	}
-	r, err := parseRelease(string(text))
-	return r, diag.Dependency(err)
+	if r, err = parseRelease(string(text)); err != nil {
+		return nil, false, diag.Dependency(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.releases[address] = r
+	return r, false, nil
+}
+
+func (c *Client) forget(r *release) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.releases, func(_ string, known *release) bool { return known == r })
 }
 
 // compressions of indexes that can be read, best first.

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -112,15 +114,82 @@ func TestPackagesComeFromASignedRepository(t *testing.T) {
 			t.Errorf("%s: %q, %v", file, data, err)
 		}
 	}
-	// The second time only what is signed is asked for: it may have changed.
+	// Another client asks only for what is signed: it may have changed.
 	before := len(repo.Asked())
-	if _, err := m.client.Indexes(t.Context(), suites(repo), "amd64"); err != nil {
+	another, err := debian.New(m.store, m.fetch, debian.Options{Keyring: debiantest.Keyring(t, key), Now: now})
+	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := another.Indexes(t.Context(), suites(repo), "amd64"); err != nil {
+		t.Fatal(err)
+	}
+	if len(repo.Asked()) != before+3 {
+		t.Errorf("asked for %q", repo.Asked()[before:])
 	}
 	for _, name := range repo.Asked()[before:] {
 		if path.Base(name) != "InRelease" {
 			t.Errorf("asked again for %s", name)
 		}
+	}
+}
+
+// What one client answers is of one state of the repository, and asked for once.
+func TestAClientSeesOneState(t *testing.T) {
+	key := debiantest.NewKey(t, "archive", now)
+	repo := debiantest.New(t, "trixie", now.Add(-time.Hour), key)
+	repo.Main.Packages = []debiantest.Package{{Name: "app", Version: "1", Architecture: "amd64"}, {Name: "app", Version: "1", Architecture: "arm64"}}
+	repo.Publish(t)
+	m := newMachine(t, debiantest.Keyring(t, key))
+	version := func(arch string) string {
+		t.Helper()
+		indexes, err := m.client.Indexes(t.Context(), suites(repo), arch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages, err := debian.Resolve(indexes, []string{"app"}, nil, arch)
+		if err != nil || len(packages) != 1 {
+			t.Fatalf("got %v, %v", packages, err)
+		}
+		return packages[0].Architecture + " " + packages[0].Version
+	}
+	if got := version("amd64"); got != "amd64 1" {
+		t.Errorf("got %s", got)
+	}
+	before := len(repo.Asked())
+	repo.Main.Packages[0].Version, repo.Main.Date = "2", now
+	repo.Publish(t)
+	if got := version("amd64"); got != "amd64 1" || len(repo.Asked()) != before {
+		t.Errorf("the same again: got %s, asked for %q", got, repo.Asked()[before:])
+	}
+	if got := version("arm64"); got != "arm64 1" {
+		t.Errorf("another architecture: got %s", got)
+	}
+	for _, name := range repo.Asked()[before:] {
+		if path.Base(name) == "InRelease" {
+			t.Errorf("asked again for %s", name)
+		}
+	}
+	if got := version("amd64"); got != "amd64 1" {
+		t.Errorf("and back: got %s", got)
+	}
+	// A state that the repository has no more is not insisted on.
+	repo.Tamper(t, "debian/dists/trixie/main/binary-arm64/by-hash/SHA256/*", func([]byte) []byte { return nil })
+	repo.Main.Packages[1].Version = "3"
+	repo.Publish(t)
+	if err := os.RemoveAll(filepath.Join(m.store.Dir(), "records")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(m.store.Dir(), "blobs")); err != nil {
+		t.Fatal(err)
+	}
+	if got := version("arm64"); got != "arm64 3" {
+		t.Errorf("after a change: got %s", got)
+	}
+	// What was asked for before is still refused if it is too old for another build.
+	old := suites(repo)
+	old[0].NotBefore = now.Unix() + 1
+	if _, err := m.client.Indexes(t.Context(), old, "amd64"); err == nil || diag.ExitCode(err) != diag.ExitDependency {
+		t.Errorf("an index that is too old: got %v", err)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 // Board shows stages. Its methods may be called from any goroutine.
 type Board struct {
 	out    io.Writer
+	title  string
 	live   bool
 	width  func() int
 	colour bool
@@ -26,6 +27,7 @@ type Board struct {
 
 // Options say how a board shows itself.
 type Options struct {
+	Title  string     // what the stages belong to: above them, or before each where nothing is redrawn
 	Live   bool       // redraw: out is a terminal
 	Colour bool       // out shows ANSI colours, and NO_COLOR is not set
 	Width  func() int // of the terminal, in columns
@@ -33,7 +35,7 @@ type Options struct {
 
 // New returns a board that writes to out. Close must be called.
 func New(out io.Writer, opts Options) *Board {
-	b := &Board{out: out, live: opts.Live, width: opts.Width, colour: opts.Colour, stop: make(chan struct{})}
+	b := &Board{out: out, title: opts.Title, live: opts.Live, width: opts.Width, colour: opts.Colour, stop: make(chan struct{})}
 	b.done.Add(1)
 	go b.loop()
 	return b
@@ -105,7 +107,7 @@ func (s *Stage) Done(r Result) {
 	s.end = time.Now()
 	s.result = r
 	if !s.board.live {
-		fmt.Fprintf(s.board.out, "%-12s done in %s%s\n", s.name, duration(s.end.Sub(s.start)), suffix(r.summary()))
+		s.board.say(s, "done in "+Duration(s.end.Sub(s.start))+suffix(r.summary()))
 	}
 }
 
@@ -159,17 +161,29 @@ func (b *Board) loop() {
 func (b *Board) plain() {
 	for _, s := range b.stages {
 		if s.end.IsZero() {
-			fmt.Fprintf(b.out, "%-12s %s\n", s.name, s.line())
+			b.say(s, s.line())
 		}
 	}
 }
 
+// say writes a line about a stage.
+func (b *Board) say(s *Stage, text string) {
+	title := b.title
+	if title != "" {
+		title += ": "
+	}
+	fmt.Fprintf(b.out, "%s%-12s %s\n", title, s.name, text)
+}
+
 func (b *Board) draw() {
 	var lines []string
+	if b.title != "" {
+		lines = append(lines, b.title)
+	}
 	for _, s := range b.stages {
 		mark, text := "-", s.line()
 		if !s.end.IsZero() {
-			mark, text = "+", duration(s.end.Sub(s.start))+suffix(s.result.summary())
+			mark, text = "+", Duration(s.end.Sub(s.start))+suffix(s.result.summary())
 		}
 		lines = append(lines, fmt.Sprintf("%s %-12s %s", mark, s.name, text))
 	}
@@ -193,7 +207,7 @@ func (b *Board) draw() {
 // line says how far a running stage is.
 func (s *Stage) line() string {
 	elapsed := time.Since(s.start)
-	text := duration(elapsed)
+	text := Duration(elapsed)
 	if s.total > 0 {
 		show := func(n int64) string { return fmt.Sprint(n) }
 		if s.unit == Bytes {
@@ -202,7 +216,7 @@ func (s *Stage) line() string {
 		text += fmt.Sprintf("  %s of %s", show(s.current), show(s.total))
 		if s.current > 0 && s.current < s.total {
 			left := time.Duration(float64(elapsed) * float64(s.total-s.current) / float64(s.current))
-			text += ", about " + duration(left) + " left"
+			text += ", about " + Duration(left) + " left"
 		}
 	}
 	if s.note != "" {
@@ -238,7 +252,7 @@ func (b *Board) Table() {
 		if n := s.result.Hits + s.result.Misses; n > 0 {
 			hits = fmt.Sprintf("%d of %d", s.result.Hits, n)
 		}
-		fmt.Fprintln(b.out, strings.TrimRight(fmt.Sprintf("%-14s %8s %10s  %-12s %s", s.name, duration(s.end.Sub(s.start)), size, hits, s.result.Note), " "))
+		fmt.Fprintln(b.out, strings.TrimRight(fmt.Sprintf("%-14s %8s %10s  %-12s %s", s.name, Duration(s.end.Sub(s.start)), size, hits, s.result.Note), " "))
 	}
 }
 
@@ -255,7 +269,8 @@ func Size(n int64) string {
 	return fmt.Sprintf("%d B", n)
 }
 
-func duration(d time.Duration) string {
+// Duration writes a time for people.
+func Duration(d time.Duration) string {
 	if d < time.Minute {
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	}

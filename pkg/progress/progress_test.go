@@ -82,6 +82,12 @@ func TestLiveBoard(t *testing.T) {
 + fetch        15.0s: 150.0 MB, 
 - components   1m15s  3 of 8, ab
 `},
+		{"with a title", progress.Options{Title: "[2/3] cp-amd64", Live: true, Width: func() int { return 40 }}, `
+[2/3] cp-amd64
++ resolve      1.5s: 137 packages
++ fetch        15.0s: 150.0 MB, 3 of 13
+- components   1m15s  3 of 8, about 2m5
+`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -143,6 +149,25 @@ fetch        done in 15.0s: 150.0 MB, 3 of 137 from the store
 STAGE              TIME      BYTES  FROM THE STORE
 resolve            1.5s                          137 packages
 fetch             15.0s   150.0 MB  3 of 137
+`
+		if out.String() != want {
+			t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+		}
+	})
+}
+
+// Each line says what its stage belongs to: lines of several builds follow one
+// another.
+func TestPlainBoardWithATitle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		b := progress.New(&out, progress.Options{Title: "[2/3] cp-amd64"})
+		build(b)
+		b.Close()
+		const want = `[2/3] cp-amd64: resolve      done in 1.5s: 137 packages
+[2/3] cp-amd64: fetch        8.5s  50.0 MB of 150.0 MB, about 17.0s left
+[2/3] cp-amd64: components   8.5s  0 of 8  compiling k8s.io/kubernetes
+[2/3] cp-amd64: fetch        done in 15.0s: 150.0 MB, 3 of 137 from the store
 `
 		if out.String() != want {
 			t.Errorf("got\n%s\nwant\n%s", out.String(), want)

@@ -45,10 +45,13 @@ func seal(record []byte) string {
 // Load reads the record of that kind and key into v. A record that is damaged
 // is dropped, and ErrMissing returned.
 func (s *Store) Load(kind, key string, v any) error {
+	file := s.recordPath(kind, key)
 	if s.recalled != nil && !s.recalled(kind) {
-		return ErrMissing
+		if _, ok := s.saved.Load(file); !ok {
+			return ErrMissing
+		}
 	}
-	data, err := os.ReadFile(s.recordPath(kind, key))
+	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ErrMissing
 	}
@@ -57,7 +60,7 @@ func (s *Store) Load(kind, key string, v any) error {
 	}
 	var r sealed
 	if json.Unmarshal(data, &r) != nil || r.SHA256 != seal(r.Record) || json.Unmarshal(r.Record, v) != nil {
-		os.Remove(s.recordPath(kind, key))
+		os.Remove(file)
 		return ErrMissing
 	}
 	return nil
@@ -82,5 +85,12 @@ func (s *Store) Save(kind, key string, v any) error {
 		os.Remove(f.Name())
 		return writing(err)
 	}
-	return s.place(f, s.recordPath(kind, key))
+	file := s.recordPath(kind, key)
+	if err := s.place(f, file); err != nil {
+		return err
+	}
+	if s.recalled != nil {
+		s.saved.Store(file, true)
+	}
+	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,8 +21,10 @@ import (
 // Store is a store on disk. Its methods may be called from any goroutine.
 type Store struct {
 	dir string
-	// recalled says which kinds of records Load knows; nil means all.
+	// recalled says which kinds of records Load knows beside those that this
+	// view saved; nil means all.
 	recalled func(kind string) bool
+	saved    sync.Map // paths of records
 }
 
 // ErrMissing says that an entry is not in the store (or was damaged, and has
@@ -62,7 +65,8 @@ func (s *Store) sweep() {
 }
 
 // Recalling returns a view of the store that knows of the records of some
-// kinds only, so that everything else is made anew, and saved.
+// kinds, and of those that it saved itself, so that everything else is made
+// anew, once, and saved.
 func (s *Store) Recalling(kinds func(kind string) bool) *Store {
 	return &Store{dir: s.dir, recalled: kinds}
 }

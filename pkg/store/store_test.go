@@ -120,6 +120,16 @@ func TestRecordsOfSomeKindsOnlyAreRecalled(t *testing.T) {
 	if err := s.Load("new", store.Key(), &n); err != nil {
 		t.Errorf("the store itself: %v", err)
 	}
+	// What is made anew is made once.
+	if err := view.Save("new", store.Key(), 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := view.Load("new", store.Key(), &n); err != nil || n != 2 {
+		t.Errorf("what the view saved: %d, %v", n, err)
+	}
+	if err := view.Load("new", store.Key("other"), &n); !errors.Is(err, store.ErrMissing) {
+		t.Errorf("another record of that kind: got %v, want ErrMissing", err)
+	}
 }
 
 func TestNothingIsSeenBeforeCommit(t *testing.T) {
