@@ -16,6 +16,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/profile"
 	"github.com/slipway-os/slipway/pkg/progress"
+	"github.com/slipway-os/slipway/pkg/role"
 	"github.com/slipway-os/slipway/pkg/store"
 )
 
@@ -189,6 +190,10 @@ func (m *mistakes) add(err error) {
 func (m mistakes) err() error { return errors.Join(m...) }
 
 func printResult(w io.Writer, r *build.Result) error {
+	next := "inspect " + shorten(r.Disk)
+	if slices.Contains(r.Image.Roles, role.ControlPlane) {
+		next = "run " + shorten(r.Disk) + " --role docs/examples/single-node.yaml --until ready"
+	}
 	_, err := fmt.Fprintf(w, `
 %s
   root hash %s
@@ -196,8 +201,8 @@ func printResult(w io.Writer, r *build.Result) error {
   lock   %s
 
 Next:
-  bin/builder run %s --role docs/examples/single-node.yaml --until ready
-`, shorten(r.Disk), r.RootHash, progress.Size(r.Allocated), progress.Size(r.Size), progress.Size(r.RootSize), shorten(r.Lock), shorten(r.Disk))
+  bin/builder %s
+`, shorten(r.Disk), r.RootHash, progress.Size(r.Allocated), progress.Size(r.Size), progress.Size(r.RootSize), shorten(r.Lock), next)
 	return err
 }
 
