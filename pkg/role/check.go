@@ -168,6 +168,7 @@ func (r *Role) checkRaw(c *checker) {
 				c.errorf(path+".kind", "put both into one", "%s.kind: %s is given twice", path, kind)
 			}
 			seen[kind] = true
+			c.own(path, d, kind)
 			continue
 		case "":
 			c.errorf(path+".kind", "ClusterConfiguration or InitConfiguration", "%s.kind is missing", path)
@@ -188,5 +189,40 @@ func (c *checker) group(path, group string, fields map[string]any) {
 	v, given := fields["apiVersion"]
 	if s, _ := v.(string); given && !strings.HasPrefix(s, group) {
 		c.errorf(path+".apiVersion", "", "%s.apiVersion must begin with %s", path, group)
+	}
+}
+
+// own refuses fields of a raw kubeadm document that the role has fields for:
+// of two answers to one question, other parts of the node would follow the
+// other one.
+func (c *checker) own(path string, document map[string]any, kind string) {
+	const fixed = "" // nothing says it otherwise
+	for _, f := range []struct{ kind, field, instead string }{
+		{"ClusterConfiguration", "clusterName", "cluster.name"},
+		{"ClusterConfiguration", "controlPlaneEndpoint", "cluster.endpoint"},
+		{"ClusterConfiguration", "networking.podSubnet", "cluster.podSubnets"},
+		{"ClusterConfiguration", "networking.serviceSubnet", "cluster.serviceSubnets"},
+		{"ClusterConfiguration", "networking.dnsDomain", "cluster.dnsDomain"},
+		{"ClusterConfiguration", "certificatesDir", fixed},
+		{"InitConfiguration", "nodeRegistration.name", "node.name"},
+		{"InitConfiguration", "nodeRegistration.taints", "node.taints"},
+		{"InitConfiguration", "nodeRegistration.criSocket", fixed},
+		{"InitConfiguration", "nodeRegistration.imagePullPolicy", fixed},
+		{"InitConfiguration", "localAPIEndpoint.advertiseAddress", "node.ip"},
+	} {
+		outer, inner, nested := strings.Cut(f.field, ".")
+		value, given := document[outer]
+		if nested {
+			fields, _ := value.(map[string]any)
+			_, given = fields[inner]
+		}
+		if !given || kind != f.kind {
+			continue
+		}
+		hint := "leave it out: it is part of the image"
+		if f.instead != fixed {
+			hint = "say it with " + f.instead
+		}
+		c.errorf(path+"."+f.field, hint, "%s.%s cannot be given here", path, f.field)
 	}
 }

@@ -94,6 +94,9 @@ func TestBadRoles(t *testing.T) {
 		{"kubeadm without a kind", head + "kubeadm:\n  - apiServer: {}\n", `r.yaml:5:5: kubeadm[0].kind is missing (ClusterConfiguration or InitConfiguration)`},
 		{"kubelet among kubeadm", head + "kubeadm:\n  - kind: KubeletConfiguration\n", `r.yaml:5:11: kubeadm[0].kind: "KubeletConfiguration" cannot be given here (give its fields in kubelet:)`},
 		{"kubeadm twice", head + "kubeadm: [{kind: InitConfiguration}, {kind: InitConfiguration}]\n", `r.yaml:4:45: kubeadm[1].kind: InitConfiguration is given twice (put both into one)`},
+		{"kubeadm's word for what the role says", head + "kubeadm:\n  - kind: ClusterConfiguration\n    networking: {podSubnet: 10.1.0.0/16}\n", `r.yaml:6:29: kubeadm[0].networking.podSubnet cannot be given here (say it with cluster.podSubnets)`},
+		{"kubeadm's word for the node's name", head + "kubeadm:\n  - kind: InitConfiguration\n    nodeRegistration: {name: x}\n", `r.yaml:6:30: kubeadm[0].nodeRegistration.name cannot be given here (say it with node.name)`},
+		{"kubeadm about what the image settles", head + "kubeadm:\n  - kind: InitConfiguration\n    nodeRegistration: {criSocket: x}\n", `r.yaml:6:35: kubeadm[0].nodeRegistration.criSocket cannot be given here (leave it out: it is part of the image)`},
 		{"kubeadm of another group", head + "kubeadm: [{kind: InitConfiguration, apiVersion: v1}]\n", `r.yaml:4:49: kubeadm[0].apiVersion must begin with kubeadm.k8s.io/`},
 
 		{"time server", head + "time: {servers: ['a b']}\n", `r.yaml:4:18: time.servers[0]: "a b" is neither a host name nor an IP address (for example time.example.net)`},
