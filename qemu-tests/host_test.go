@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-os/slipway/pkg/manifest"
 )
@@ -55,7 +56,11 @@ func waitsForARole(t *testing.T, m *machine) {
 	if machine := m.run("uname -m"); machine != want {
 		t.Errorf("the machine is %s, want %s", machine, want)
 	}
-	t.Logf("multi-user after %s µs", m.run("systemctl show multi-user.target -p ActiveEnterTimestampMonotonic --value"))
+	reached, err := time.ParseDuration(m.run("systemctl show multi-user.target -p ActiveEnterTimestampMonotonic --value") + "us")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("multi-user %.1f s after the kernel's start", reached.Seconds())
 }
 
 // servesImages checks that containerd has each baked image, and that one runs.
