@@ -181,6 +181,7 @@ func (p *Profile) take(own *Profile, doc *document.Document) {
 	scalar("architecture", &p.Architecture, own.Architecture)
 	list("roles", &p.Roles, own.Roles)
 	scalar("os.suite", &p.OS.Suite, own.OS.Suite)
+	list("os.components", &p.OS.Components, own.OS.Components)
 	scalar("os.mirror", &p.OS.Mirror, own.OS.Mirror)
 	scalar("os.securityMirror", &p.OS.SecurityMirror, own.OS.SecurityMirror)
 	scalar("os.keyring", &p.OS.Keyring, own.OS.Keyring)

@@ -37,6 +37,7 @@ type Profile struct {
 // OS says which packages make up the base system.
 type OS struct {
 	Suite          string   `yaml:"suite" json:"suite" doc:"The Debian suite. Its -updates and -security suites are always used with it."`
+	Components     []string `yaml:"components" json:"components,omitempty" doc:"Components of the Debian archive that packages come from: main, contrib, non-free-firmware, non-free. Default: main."`
 	Mirror         string   `yaml:"mirror" json:"mirror,omitempty" doc:"Base URL of a Debian mirror. Default: --mirror, SLIPWAY_MIRROR, then this machine's own apt sources."`
 	SecurityMirror string   `yaml:"securityMirror" json:"securityMirror,omitempty" doc:"Base URL of the mirror for security updates. Default: SLIPWAY_SECURITY_MIRROR, then this machine's own apt sources, then MIRROR-security."`
 	Keyring        string   `yaml:"keyring" json:"keyring,omitempty" doc:"File with the OpenPGP public keys that sign the mirror's indexes, binary or armoured, instead of Debian's: for a mirror of your own. Relative to the file that says so."`
