@@ -80,6 +80,9 @@ func TestBadInputToBuild(t *testing.T) {
 			s.complete(t)
 			s.edit(t, "profiles/p.yaml", "package: linux", "options: [DM_VERITY], package: linux")
 		}, want: `DIR/profiles/p.yaml:8:19: package "linux" brings no configuration of its kernel to look for kernel.options in (name another kernel, or leave kernel.options empty)`, exit: diag.ExitInput, allowed: []string{"lock.json"}},
+		{name: "unknown component of the archive", prepare: func(t *testing.T, s *site) {
+			s.edit(t, "profiles/p.yaml", "suite: trixie", "suite: trixie\n  components: [main, non-free]")
+		}, want: `DIR/profiles/p.yaml:4:22: suite trixie…`, exit: diag.ExitInput},
 		{name: "unknown kernel", prepare: func(t *testing.T, s *site) { s.edit(t, "profiles/p.yaml", "linux", "linus") },
 			want: `DIR/profiles/p.yaml:8:19: package "linus" does not exist in trixie, trixie-updates, trixie-security (did you mean "linux"?)`, exit: diag.ExitInput},
 		{name: "dependency that nothing meets", prepare: func(t *testing.T, s *site) { s.edit(t, "profiles/p.yaml", "[app]", "[broken]") },

@@ -23,6 +23,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/ext4"
 	"github.com/slipway-os/slipway/pkg/gpt"
 	"github.com/slipway-os/slipway/pkg/manifest"
+	"github.com/slipway-os/slipway/pkg/microcode"
 	"github.com/slipway-os/slipway/pkg/progress"
 	"github.com/slipway-os/slipway/pkg/squashfs"
 	"github.com/slipway-os/slipway/pkg/tree"
@@ -244,8 +245,9 @@ func (r *run) writeBoot(ctx context.Context, f *os.File, method boot.Method, par
 	return nil
 }
 
-// initrd returns the compressed cpio archive: firstboot as init, modules, and
-// what is needed to verify the root.
+// initrd returns the initrd: CPU microcode if a package has some, then the
+// compressed cpio archive with firstboot as init, modules, and what is needed
+// to verify the root.
 func (r *run) initrd(c *composed, m manifest.Initrd) (tree.Content, error) {
 	b := tree.NewBuilder(r.lock.Epoch)
 	if err := b.PutTree(".", c.modules); err != nil {
@@ -269,9 +271,17 @@ func (r *run) initrd(c *composed, m manifest.Initrd) (tree.Content, error) {
 		}
 	}
 	b.ClampTimes(r.lock.Epoch)
-	var out bytes.Buffer
+	var trees []*tree.Tree
+	for _, p := range c.packages {
+		trees = append(trees, p.Tree)
+	}
+	early, err := microcode.Archive(trees, r.lock.Epoch)
+	if err != nil {
+		return nil, err
+	}
+	out := bytes.NewBuffer(early)
 	// One thread: with several the bytes would depend on their number.
-	z, err := zstd.NewWriter(&out, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20))
+	z, err := zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(8<<20))
 	if err != nil {
 		return nil, err
 	}

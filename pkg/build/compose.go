@@ -23,10 +23,12 @@ import (
 // composed is what the disk's payloads are encoded from.
 type composed struct {
 	root    *tree.Tree
-	modules *tree.Tree // of the initrd
+	modules *tree.Tree // of the initrd, with their firmware
 	image   manifest.Image
 	kernel  tree.Content
-	init    tree.Content // the initrd's one program
+	// what the root's modules ask for
+	firmware *wantedFirmware
+	init     tree.Content // the initrd's one program
 	// packages of the root, whole: loaders lie in them
 	packages []*deb.Package
 }
@@ -119,11 +121,18 @@ func (r *run) compose(ctx context.Context, in *inputs) (*composed, error) {
 		return nil, err
 	}
 	c.root, err = rootfs.Compose(rootfs.Sources{
-		Packages: rootPackages, Prune: r.Profile.OS.Prune, Overlays: in.overlays,
+		Packages: rootPackages, Prune: r.Profile.OS.Prune, Trim: c.firmware.trim, Overlays: in.overlays,
 		Trees:    []*tree.Tree{modules, programs.Tree(), baked},
 		Settings: map[string]string{"sandboxImage": sandbox},
 		Epoch:    r.lock.Epoch,
 	})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.firmware.check(c.root); err != nil {
+		return nil, err
+	}
+	c.modules, err = c.firmware.addTo(c.modules, c.root)
 	return c, err
 }
 
@@ -150,7 +159,8 @@ func (r *run) unpack(ctx context.Context, in *inputs) (map[string]*deb.Package, 
 	return packages, nil
 }
 
-// kernel finds kernel and modules in the packages.
+// kernel finds kernel and modules in the packages, and what firmware the
+// modules ask for.
 func (r *run) kernel(ctx context.Context, c *composed, packages []*deb.Package) (*tree.Tree, error) {
 	stage := r.board.Start("modules", 0, progress.Items)
 	var source *deb.Package
@@ -180,7 +190,9 @@ func (r *run) kernel(ctx context.Context, c *composed, packages []*deb.Package) 
 	if err != nil {
 		return nil, err
 	}
-	if c.modules, err = kept.Closure(r.Profile.Kernel.Initrd).Uncompressed(ctx, r.Store); err != nil {
+	early := kept.Closure(r.Profile.Kernel.Initrd)
+	c.firmware = r.wantedFirmware(kept, early)
+	if c.modules, err = early.Uncompressed(ctx, r.Store); err != nil {
 		return nil, err
 	}
 	modules, err := kept.Tree()

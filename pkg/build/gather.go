@@ -84,7 +84,7 @@ func (r *run) packages(ctx context.Context, locked bool) (map[string]tree.Conten
 	if err != nil && !(locked && r.Offline) {
 		return nil, err
 	}
-	suites := debian.Suites(mirrors.Main, mirrors.Security, r.Profile.OS.Suite)
+	suites := debian.Suites(mirrors.Main, mirrors.Security, r.Profile.OS.Suite, r.Profile.OS.Components...)
 	for i := range suites {
 		suites[i].Frozen = r.Profile.OS.Frozen
 	}
@@ -169,6 +169,13 @@ func (r *run) resolve(ctx context.Context, suites []debian.Suite) error {
 		return diag.At(r.Profile.Origin("os.keyring", ""), "", "%v", err)
 	}
 	indexes, err := repository.Indexes(ctx, suites, r.arch)
+	if wrong := (*debian.ComponentError)(nil); errors.As(err, &wrong) {
+		hint := diag.Suggest(wrong.Component, wrong.Known)
+		if hint == "" {
+			hint = "it has " + strings.Join(wrong.Known, ", ")
+		}
+		return diag.At(r.Profile.Origin("os.components", wrong.Component), hint, "%v", wrong)
+	}
 	if notFound(err) {
 		return fmt.Errorf("%w; os.mirror and os.securityMirror in the profile name other mirrors", err)
 	}

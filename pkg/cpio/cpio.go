@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/cavaliergopher/cpio"
@@ -24,8 +25,14 @@ const (
 // files of 4 GiB and more, times before 1970 or after 2106, extended
 // attributes; so are device nodes, since the library knows no device numbers,
 // and the kernel fills /dev itself.
-func Write(w io.Writer, t *tree.Tree) error {
-	out := &writer{w: cpio.NewWriter(w), links: map[*tree.Node]int{}, inodes: map[*tree.Node]int64{}}
+func Write(w io.Writer, t *tree.Tree) error { return WriteAligned(w, t, 1) }
+
+// WriteAligned is Write with the content of files at offsets that are multiples
+// of align, a multiple of four. Zeros behind their names see to that, which
+// every reader takes for the end of the name.
+func WriteAligned(w io.Writer, t *tree.Tree, align int64) error {
+	counted := &counter{w: w}
+	out := &writer{w: cpio.NewWriter(counted), to: counted, align: align, links: map[*tree.Node]int{}, inodes: map[*tree.Node]int64{}}
 	err := t.Walk(func(p string, n *tree.Node) error {
 		if n.Type != tree.Dir {
 			out.links[n]++
@@ -50,8 +57,22 @@ func Write(w io.Writer, t *tree.Tree) error {
 	return out.w.Close()
 }
 
+// counter counts what is written.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
 type writer struct {
 	w      *cpio.Writer
+	to     *counter
+	align  int64
 	links  map[*tree.Node]int   // of everything but directories
 	inodes map[*tree.Node]int64 // of nodes that were written
 	last   int64                // inode
@@ -91,6 +112,10 @@ func (w *writer) entry(p string, n *tree.Node) error {
 		content, h.Size = tree.String(n.Target), int64(len(n.Target))
 	case n.Type == tree.File && !again: // a hard link has no content of its own
 		h.Size = n.Size()
+	}
+	if h.Size > 0 && n.Type == tree.File && w.align > 1 {
+		at := w.to.n + padding(w.to.n) + headerSize + int64(len(h.Name)) + 1
+		h.Name += strings.Repeat("\x00", int(w.align-at%w.align)%int(w.align))
 	}
 	if err := w.w.WriteHeader(h); err != nil || h.Size == 0 {
 		return err

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path"
 	"strconv"
+	"strings"
 
 	"github.com/slipway-os/slipway/pkg/tree"
 )
@@ -79,7 +80,7 @@ func (r *Reader) next() (Entry, error) {
 	if name[nameSize-1] != 0 {
 		return Entry{}, errors.New("a name without an end")
 	}
-	text := string(name[:nameSize-1])
+	text, _, _ := strings.Cut(string(name[:nameSize-1]), "\x00") // behind it, what aligns the content
 	if text == trailer {
 		r.end = true
 		return Entry{}, io.EOF

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"maps"
 	"os/exec"
 	"strings"
 	"testing"
@@ -42,6 +43,16 @@ func TestReadBackWhatWasWritten(t *testing.T) {
 	got := readAll(t, r)
 	if rest, _ := io.ReadAll(r); string(rest) != "behind the archive" {
 		t.Errorf("behind the archive %q is left", rest)
+	}
+	var aligned bytes.Buffer
+	if err := cpio.WriteAligned(&aligned, want, 64); err != nil {
+		t.Fatal(err)
+	}
+	if same := readAll(t, bytes.NewReader(aligned.Bytes())); !maps.Equal(same, got) {
+		t.Errorf("aligned, it has other entries: %v", same)
+	}
+	if at := bytes.Index(aligned.Bytes(), []byte("#!")); at%64 != 0 {
+		t.Errorf("a file's content lies at %d", at)
 	}
 	linked := 0
 	err := want.Walk(func(p string, n *tree.Node) error {
@@ -129,6 +140,11 @@ func FuzzReader(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(good.Bytes())
+	var aligned bytes.Buffer
+	if err := cpio.WriteAligned(&aligned, b.Tree(), 64); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(aligned.Bytes())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := cpio.NewReader(bytes.NewReader(data))
 		for {

@@ -3,6 +3,7 @@ package debian
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ type release struct {
 	date            time.Time
 	validUntil      time.Time // zero: for ever
 	architectures   []string
+	components      []string
 	allApart        bool // packages of architecture all have an index of their own
 	byHash          bool
 	files           map[string]file
@@ -55,6 +57,10 @@ func parseRelease(text string) (*release, error) {
 			r.validUntil, err = parseDate(value)
 		case "Architectures":
 			r.architectures = strings.Fields(value)
+		case "Components":
+			for name := range strings.FieldsSeq(value) {
+				r.components = append(r.components, path.Base(name)) // "updates/main" of older security suites
+			}
 		case "No-Support-for-Architecture-all":
 			merged = value == "Packages"
 		case "Acquire-By-Hash":

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -188,6 +189,11 @@ func (c *Client) index(ctx context.Context, s Suite, arch string, before *Index)
 
 func (c *Client) readIndex(ctx context.Context, s Suite, r *release, arch string) (*Index, error) {
 	index := &Index{Suite: s.Name, Date: r.date.Unix(), arch: arch}
+	for _, component := range s.Components {
+		if !slices.Contains(r.components, component) {
+			return nil, &ComponentError{Component: component, Suite: s.Name, Host: host(s.URI), Known: r.components}
+		}
+	}
 	arches := []string{arch}
 	if r.allApart {
 		arches = append(arches, "all")
@@ -201,6 +207,17 @@ func (c *Client) readIndex(ctx context.Context, s Suite, r *release, arch string
 	}
 	index.names()
 	return index, nil
+}
+
+// ComponentError says that a suite lacks a component.
+type ComponentError struct {
+	Component, Suite string
+	Host             string   // of the repository
+	Known            []string // what there is
+}
+
+func (e *ComponentError) Error() string {
+	return fmt.Sprintf("suite %s at %s has no component %q", e.Suite, e.Host, e.Component)
 }
 
 const maxRelease = 16 << 20

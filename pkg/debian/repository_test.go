@@ -193,6 +193,42 @@ func TestAClientSeesOneState(t *testing.T) {
 	}
 }
 
+// Packages of other components than main are seen where a suite has them, if
+// they are asked for.
+func TestComponents(t *testing.T) {
+	key := debiantest.NewKey(t, "archive", now)
+	repo := debiantest.New(t, "trixie", now, key)
+	for _, s := range []*debiantest.Suite{repo.Main, repo.Updates, repo.Security} {
+		s.Packages = []debiantest.Package{{Name: "app", Version: "1"}, {Name: "firmware-" + s.Name, Version: "1", Component: "non-free-firmware"}}
+	}
+	repo.Publish(t)
+	m := newMachine(t, debiantest.Keyring(t, key))
+	for _, c := range []struct {
+		components string
+		size       int // of each index
+	}{{"", 1}, {"main", 1}, {"non-free-firmware", 1}, {"main non-free-firmware", 2}} {
+		asked := debian.Suites(repo.Mirror(), repo.SecurityMirror(), "trixie", strings.Fields(c.components)...)
+		indexes, err := m.client.Indexes(t.Context(), asked, "amd64")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range indexes {
+			if x.Len() != c.size {
+				t.Errorf("%q: %d packages in %s, not %d", c.components, x.Len(), x.Suite, c.size)
+			}
+		}
+		_, err = debian.Resolve(indexes, []string{"firmware-trixie"}, nil, "amd64")
+		if found := err == nil; found != strings.Contains(c.components, "firmware") {
+			t.Errorf("%q: %v", c.components, err)
+		}
+	}
+	_, err := m.client.Indexes(t.Context(), debian.Suites(repo.Mirror(), repo.SecurityMirror(), "trixie", "main", "contrib"), "amd64")
+	var wrong *debian.ComponentError
+	if !errors.As(err, &wrong) || wrong.Component != "contrib" || !slices.Equal(wrong.Known, []string{"main", "non-free-firmware"}) {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestRepositoriesAreRefused(t *testing.T) {
 	key := debiantest.NewKey(t, "archive", now)
 	stranger := debiantest.NewKey(t, "stranger", now)

@@ -22,6 +22,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/devicemapper"
 	"github.com/slipway-os/slipway/pkg/durable"
 	"github.com/slipway-os/slipway/pkg/ignition"
+	"github.com/slipway-os/slipway/pkg/ipl"
 	"github.com/slipway-os/slipway/pkg/manifest"
 	"github.com/slipway-os/slipway/pkg/modprobe"
 	"github.com/slipway-os/slipway/pkg/state"
@@ -189,17 +190,28 @@ func (b *boot) set(to time.Time) {
 func (b *boot) mountRoot(root [32]byte) error {
 	rootUUID, hashUUID := verity.PartUUIDs(root)
 	said := false
+	from := ipl.Find() // on IBM Z
+	var refused error
 	for deadline := time.Now().Add(2 * time.Minute); ; {
 		var err error
 		if b.disk, err = state.Find(rootUUID, hashUUID); err == nil {
 			break
 		}
 		if time.Now().After(deadline) {
+			if refused != nil {
+				b.say("bringing %s online: %v", from, refused)
+			}
 			return fmt.Errorf("no disk has the partitions %s (root) and %s (its hash tree) of this image", rootUUID, hashUUID)
 		}
 		if !said && console.Uptime() > 20*time.Second {
 			b.say("waiting for the disk with partition %s; there are: %s", rootUUID, blockDevices())
 			said = true
+		}
+		if from != nil {
+			var done bool
+			if done, refused = from.Online(); done && refused == nil {
+				from = nil
+			}
 		}
 		if b.modules.Coldplug() == 0 {
 			time.Sleep(50 * time.Millisecond)

@@ -142,6 +142,38 @@ func TestModules(t *testing.T) {
 	}
 }
 
+// The firmware that modules ask for is what modinfo lists, however they are compressed.
+func TestFirmware(t *testing.T) {
+	files := map[string][]byte{}
+	for name, info := range map[string][]string{
+		"kernel/net/none.ko":    {"alias=x"},
+		"kernel/net/plain.ko":   {"firmware=a/b.fw", "firmware=c-*.bin", "license=GPL", "firmware=a/b.fw"},
+		"kernel/net/xz.ko.xz":   {"firmware=with space=and equals"},
+		"kernel/net/zst.ko.zst": {"firmware="},
+	} {
+		files[name] = ko{info: info}.bytes()
+	}
+	root := install(t, files)
+	for _, m := range readRoot(t, root, nil).Modules() {
+		compareFirmware(t, root, m)
+	}
+}
+
+func compareFirmware(t *testing.T, root string, m Module) {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(root, "usr/lib/modules/*"))
+	if err != nil || len(dirs) != 1 {
+		t.Fatal(dirs, err)
+	}
+	var got strings.Builder
+	for _, f := range m.Firmware {
+		got.WriteString(f + "\n")
+	}
+	if want := run(t, "modinfo", "-F", "firmware", filepath.Join(dirs[0], m.Path)); got.String() != want {
+		t.Errorf("%s: %q, not %q", m.Path, got.String(), want)
+	}
+}
+
 func TestPrune(t *testing.T) {
 	s := readRoot(t, install(t, sample(nil)), nil)
 	all := names(s)

@@ -44,6 +44,9 @@ func TestRealKernel(t *testing.T) {
 		compare(t, root, s)
 		if how == "anew" {
 			closures(t, root, s)
+			for i := 0; i < len(s.Modules()); i += 5 {
+				compareFirmware(t, root, s.Modules()[i])
+			}
 		}
 	}
 	for _, record := range memo {

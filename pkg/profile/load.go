@@ -14,6 +14,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/document"
 	"github.com/slipway-os/slipway/pkg/ext4"
+	"github.com/slipway-os/slipway/pkg/firmware"
 )
 
 // Dir is the project directory that profiles, components, overlays and image
@@ -181,6 +182,7 @@ func (p *Profile) take(own *Profile, doc *document.Document) {
 	scalar("architecture", &p.Architecture, own.Architecture)
 	list("roles", &p.Roles, own.Roles)
 	scalar("os.suite", &p.OS.Suite, own.OS.Suite)
+	list("os.components", &p.OS.Components, own.OS.Components)
 	scalar("os.mirror", &p.OS.Mirror, own.OS.Mirror)
 	scalar("os.securityMirror", &p.OS.SecurityMirror, own.OS.SecurityMirror)
 	scalar("os.keyring", &p.OS.Keyring, own.OS.Keyring)
@@ -194,6 +196,8 @@ func (p *Profile) take(own *Profile, doc *document.Document) {
 	list("kernel.commandLine", &p.Kernel.CommandLine, own.Kernel.CommandLine)
 	list("kernel.options", &p.Kernel.Options, own.Kernel.Options)
 	list("kernel.prune", &p.Kernel.Prune, own.Kernel.Prune)
+	list("kernel.firmware.keep", &p.Kernel.Firmware.Keep, own.Kernel.Firmware.Keep)
+	list("kernel.firmware.waive", &p.Kernel.Firmware.Waive, own.Kernel.Firmware.Waive)
 	list("kernel.initrd", &p.Kernel.Initrd, own.Kernel.Initrd)
 	scalar("kubernetes.version", &p.Kubernetes.Version, own.Kubernetes.Version)
 	scalar("kubernetes.imageRepository", &p.Kubernetes.ImageRepository, own.Kubernetes.ImageRepository)
@@ -245,6 +249,16 @@ func (p *Profile) check(d Dir) []error {
 		}
 	}
 	required("kernel.package", p.Kernel.Package, "for example linux-image-cloud-amd64")
+	for _, l := range []struct {
+		field string
+		globs []string
+	}{{"kernel.firmware.keep", p.Kernel.Firmware.Keep}, {"kernel.firmware.waive", p.Kernel.Firmware.Waive}} {
+		for _, g := range l.globs {
+			if err := firmware.Check(g); err != nil {
+				add(diag.At(p.Origin(l.field, g), "for example qed/*.bin", "%s: %q: %v", l.field, g, err))
+			}
+		}
+	}
 	version := p.Kubernetes.Version
 	if version == "" && slices.Contains(p.Components, "kubernetes") {
 		required("kubernetes.version", version, "for example v1.37.2")

@@ -37,6 +37,7 @@ type Profile struct {
 // OS says which packages make up the base system.
 type OS struct {
 	Suite          string   `yaml:"suite" json:"suite" doc:"The Debian suite. Its -updates and -security suites are always used with it."`
+	Components     []string `yaml:"components" json:"components,omitempty" doc:"Components of the Debian archive that packages come from: main, contrib, non-free-firmware, non-free. Default: main."`
 	Mirror         string   `yaml:"mirror" json:"mirror,omitempty" doc:"Base URL of a Debian mirror. Default: --mirror, SLIPWAY_MIRROR, then this machine's own apt sources."`
 	SecurityMirror string   `yaml:"securityMirror" json:"securityMirror,omitempty" doc:"Base URL of the mirror for security updates. Default: SLIPWAY_SECURITY_MIRROR, then this machine's own apt sources, then MIRROR-security."`
 	Keyring        string   `yaml:"keyring" json:"keyring,omitempty" doc:"File with the OpenPGP public keys that sign the mirror's indexes, binary or armoured, instead of Debian's: for a mirror of your own. Relative to the file that says so."`
@@ -52,7 +53,15 @@ type Kernel struct {
 	CommandLine []string `yaml:"commandLine" json:"commandLine,omitempty" doc:"Words of the kernel command line."`
 	Options     []string `yaml:"options" json:"options,omitempty" doc:"Options that the kernel must have been built with, in it or as modules: DM_VERITY."`
 	Prune       []string `yaml:"prune" json:"prune,omitempty" doc:"Modules left out: path globs below kernel/, a directory takes all in it."`
+	Firmware    Firmware `yaml:"firmware" json:"firmware" doc:"Files that the kernel's modules load into their devices. Those of the packages that no module asks for are left out."`
 	Initrd      []string `yaml:"initrd" json:"initrd,omitempty" doc:"Modules the initrd carries, with what they depend on; names the kernel lacks are passed over."`
+}
+
+// Firmware says in what the firmware of an image differs from what the modules
+// name (MODULE_FIRMWARE).
+type Firmware struct {
+	Keep  []string `yaml:"keep" json:"keep,omitempty" doc:"Files kept though no module asks for them: path globs below usr/lib/firmware, a directory takes all in it."`
+	Waive []string `yaml:"waive" json:"waive,omitempty" doc:"Files that modules ask for and the image goes without: path globs below usr/lib/firmware, a directory takes all in it. Say why in a comment."`
 }
 
 // Kubernetes says which Kubernetes is baked in.

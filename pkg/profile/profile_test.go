@@ -85,6 +85,8 @@ func TestBadProfiles(t *testing.T) {
 		{"state too small", with("256MiB", "8MiB"), `profiles/p.yaml:9:56: disk.state must be a whole number of MiB from 16MiB to 1TiB, not "8MiB" (for example 512MiB)`},
 		{"no size at all", with("boot: 512MiB, ", ""), `profiles/p.yaml:1:1: disk.boot must be a whole number of MiB from 1MiB to 1TiB, not "0" (for example 512MiB)`},
 		{"huge size", with("1GiB", "4000000TiB"), `profiles/p.yaml:9:28: disk.root must be a whole number of MiB from 1MiB to 1TiB, not "4000000TiB" (for example 512MiB)`},
+		{"waiver that is no glob", with("linux-image-cloud-amd64", "linux-image-cloud-amd64, firmware: {waive: [a, 'b[']}"), `profiles/p.yaml:4:66: kernel.firmware.waive: "b[": syntax error in pattern (for example qed/*.bin)`},
+		{"firmware by its full path", with("linux-image-cloud-amd64", "linux-image-cloud-amd64, firmware: {keep: [/usr/lib/firmware/a]}"), `profiles/p.yaml:4:62: kernel.firmware.keep: "/usr/lib/firmware/a": not a path below usr/lib/firmware (for example qed/*.bin)`},
 		{"version without v", with("v1.37.2", "1.37.2"), `profiles/p.yaml:5:23: "1.37.2" is not a version (for example v1.37.2)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -18,7 +18,8 @@ import (
 // over the other.
 type Sources struct {
 	Packages []*deb.Package
-	Prune    []string // path globs of what is left out of the packages; a directory takes all in it
+	Prune    []string              // path globs of what is left out of the packages; a directory takes all in it
+	Trim     func(b *tree.Builder) // drops more of the packages, once they are unpacked; may be nil
 	Overlays []*tree.Tree
 	Trees    []*tree.Tree      // components, modules, images: laid over last
 	Settings map[string]string // stand for ${name} in templates
@@ -36,6 +37,9 @@ func Compose(s Sources) (*tree.Tree, error) {
 	b := tree.NewBuilder(s.Epoch)
 	if err := Unpack(b, s.Packages, s.Prune, true, s.Epoch); err != nil {
 		return nil, err
+	}
+	if s.Trim != nil {
+		s.Trim(b)
 	}
 	if err := baseFiles(b, s.Epoch); err != nil {
 		return nil, err

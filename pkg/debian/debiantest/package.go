@@ -15,11 +15,14 @@ import (
 type Package struct {
 	Name, Version string
 	Architecture  string            // default: all
+	Component     string            // default: main; others are there if a package is in them
 	Fields        map[string]string // more fields of its control file: Depends, Provides, …
 	Files         map[string]string // its files, path to content
 }
 
 func (p *Package) arch() string { return cmp.Or(p.Architecture, "all") }
+
+func (p *Package) component() string { return cmp.Or(p.Component, "main") }
 
 // control returns the control file, which is also the start of the index's
 // stanza.

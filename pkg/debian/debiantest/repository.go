@@ -149,13 +149,25 @@ func (r *Repository) Publish(t testing.TB) {
 
 func (s *Suite) publish(t testing.TB, files map[string][]byte) {
 	t.Helper()
-	stanzas := map[string]*strings.Builder{"all": {}, "amd64": {}, "arm64": {}}
+	stanzas := map[string]*strings.Builder{} // of the indexes, by their directories
+	components := []string{"main"}
+	for _, p := range s.Packages {
+		if !slices.Contains(components, p.component()) {
+			components = append(components, p.component())
+		}
+	}
+	for _, c := range components {
+		for _, arch := range []string{"all", "amd64", "arm64"} {
+			stanzas[c+"/binary-"+arch] = &strings.Builder{}
+		}
+	}
 	for _, p := range s.Packages {
 		deb := p.build(t)
-		name := fmt.Sprintf("pool/main/%s_%s_%s.deb", p.Name, p.Version, p.arch())
+		name := fmt.Sprintf("pool/%s/%s_%s_%s.deb", p.component(), p.Name, p.Version, p.arch())
 		files[s.base+"/"+name] = deb
-		for arch, b := range stanzas {
-			if arch == p.arch() || p.arch() == "all" {
+		for dir, b := range stanzas {
+			component, arch, _ := strings.Cut(dir, "/binary-")
+			if component == p.component() && (arch == p.arch() || p.arch() == "all") {
 				fmt.Fprintf(b, "%sFilename: %s\nSize: %d\nMD5sum: 0\nSHA256: %s\n\n", p.control(), name, len(deb), digest(deb))
 			}
 		}
@@ -168,10 +180,9 @@ func (s *Suite) publish(t testing.TB, files map[string][]byte) {
 	if s.ByHash {
 		release.WriteString("Acquire-By-Hash: yes\n")
 	}
-	release.WriteString("No-Support-for-Architecture-all: Packages\nArchitectures: all amd64 arm64\nComponents: main\nMD5Sum:\n 0 0 main/binary-amd64/Packages.gz\nSHA256:\n")
-	for _, arch := range slices.Sorted(maps.Keys(stanzas)) {
-		dir := "main/binary-" + arch
-		index := zipped(t, []byte(stanzas[arch].String()))
+	fmt.Fprintf(&release, "No-Support-for-Architecture-all: Packages\nArchitectures: all amd64 arm64\nComponents: %s\nMD5Sum:\n 0 0 main/binary-amd64/Packages.gz\nSHA256:\n", strings.Join(components, " "))
+	for _, dir := range slices.Sorted(maps.Keys(stanzas)) {
+		index := zipped(t, []byte(stanzas[dir].String()))
 		fmt.Fprintf(&release, " %s %d %s/Packages.gz\n", digest(index), len(index), dir)
 		served := []string{dir + "/Packages.gz"}
 		if s.ByHash {
