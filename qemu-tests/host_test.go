@@ -32,10 +32,14 @@ func TestNodesWaitForARole(t *testing.T) {
 	if testing.Short() {
 		t.Skip("TestHosts does the like on what takes less to bake; `make qemu-test` does this too")
 	}
-	for _, role := range []string{"worker", "etcd"} {
-		t.Run(role, func(t *testing.T) {
-			arch := architecture()
-			m := newSceneOf(t, arch, baked(t, role+"-"+arch)).login().start()
+	arch := architecture()
+	kinds := []string{"worker", "etcd"}
+	if arch == "amd64" || arch == "arm64" { // the others are for bare metal anyway
+		kinds = append(kinds, "worker-metal")
+	}
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			m := newSceneOf(t, arch, baked(t, kind+"-"+arch)).login().start()
 			waitsForARole(t, m)
 			servesImages(t, m)
 		})
