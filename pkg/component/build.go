@@ -199,12 +199,15 @@ func (b *Builder) compile(ctx context.Context, t *toolchain, c Component, arch s
 	if err := run.replaceModules(ctx); err != nil {
 		return record{}, err
 	}
+	if err := run.exportMains(ctx, arch); err != nil {
+		return record{}, err
+	}
 	args := []string{"build", "-v", "-trimpath", "-buildvcs=false", "-ldflags", c.flags(), "-o", out + "/"}
 	if len(c.Tags) > 0 {
 		args = append(args, "-tags", strings.Join(c.Tags, ","))
 	}
 	for _, p := range c.Programs {
-		args = append(args, p.Package)
+		args = append(args, p.main())
 	}
 	if _, err := run.run(ctx, args...); err != nil {
 		return record{}, err
@@ -221,7 +224,7 @@ func (b *Builder) keep(c *Component, out string, src sources) (record, error) {
 		file := filepath.Join(out, c.output(p))
 		info, err := buildinfo.ReadFile(file)
 		if err != nil {
-			return r, fmt.Errorf("compiling %s: reading what go build made of %s: %w", c.Name, p.Package, err)
+			return r, fmt.Errorf("compiling %s: reading what go build made of %s: %w", c.Name, p.main(), err)
 		}
 		for _, m := range info.Deps {
 			linked := m

@@ -80,11 +80,13 @@ type Component struct {
 	mod      *modfile.File
 }
 
-// Program is a main package and where it goes.
+// Program is a main package, or several that become one program, and where it
+// goes.
 type Program struct {
-	Name    string   `yaml:"name" doc:"Default: as go build names it."`
-	Package string   `yaml:"package" doc:"Import path, or a path in the main module that starts with a dot."`
-	Paths   []string `yaml:"paths" doc:"Where it lies in the root file system; each path is a hard link. None: only in container images."`
+	Name     string   `yaml:"name" doc:"Default: as go build names it."`
+	Package  string   `yaml:"package" doc:"Import path, or a path in the main module that starts with a dot."`
+	Packages []string `yaml:"packages" doc:"In place of package: import paths of main packages of which one program is made. It runs the package whose name it is called by. Their variables are stamped by import path, not as main."`
+	Paths    []string `yaml:"paths" doc:"Where it lies in the root file system; each path is a hard link. None: only in container images."`
 }
 
 // Replacement lays files of ours over a module that is fetched.
@@ -191,9 +193,20 @@ func (c *Component) validate() error {
 		problem("", "", "no programs")
 	}
 	names, outputs, paths := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	packages := map[string]int{}
+	for _, p := range c.Programs {
+		for _, pkg := range slices.Concat(p.Packages, []string{p.Package}) {
+			packages[pkg]++
+		}
+	}
 	for i := range c.Programs {
 		p, at := &c.Programs[i], fmt.Sprintf("programs[%d]", i)
-		if !validPackage(p.Package) {
+		if len(p.Packages) > 0 {
+			if err := c.validateMulticall(at, *p, packages); err != nil {
+				problems = append(problems, err)
+				continue
+			}
+		} else if !validPackage(p.Package) {
 			problem(at+".package", `an import path, or one that starts with "./"`, "%q is no package", p.Package)
 			continue
 		}
@@ -230,17 +243,28 @@ func validPackage(p string) bool {
 	return p == "." || strings.HasPrefix(p, "./") && fs.ValidPath(p[2:]) || module.CheckImportPath(p) == nil
 }
 
-// output is the file name that go build gives a program: the last element of
-// the import path that is not a major version.
+// output is the file name that go build gives a program.
 func (c *Component) output(p Program) string {
-	name := p.Package
-	if name == "." {
-		name = c.mod.Module.Mod.Path
+	if name := p.main(); name != "." {
+		return baseName(name)
 	}
-	if prefix, _, ok := module.SplitPathVersion(name); ok {
-		name = prefix
+	return baseName(c.mod.Module.Mod.Path)
+}
+
+// main is the package that go build is given.
+func (p Program) main() string {
+	if len(p.Packages) > 0 {
+		return p.multicall()
 	}
-	return path.Base(name)
+	return p.Package
+}
+
+// baseName is the last element of an import path that is not a major version.
+func baseName(importPath string) string {
+	if prefix, _, ok := module.SplitPathVersion(importPath); ok {
+		importPath = prefix
+	}
+	return path.Base(importPath)
 }
 
 // flags returns the linker's flags.

@@ -21,6 +21,7 @@ type goRun struct {
 	component *Component
 	dir       string
 	env       []string
+	copies    map[string]string // directories of modules that are copied into the build
 }
 
 func (r *goRun) run(ctx context.Context, args ...string) ([]byte, error) {
@@ -51,21 +52,15 @@ func activity(line string) (string, bool) {
 	return "", false
 }
 
-// replaceModules lays the component's own files over modules: each is
-// fetched, checked against go.sum, copied into the build, changed there, and
-// taken from there.
+// replaceModules lays the component's own files over copies of modules.
 func (r *goRun) replaceModules(ctx context.Context) error {
 	for i, replace := range r.component.Replace {
 		version, ok := r.component.required(replace.Module)
 		if !ok {
 			return r.component.document.Errorf(fmt.Sprintf("replace[%d].module", i), "", "go.mod does not require module %q", replace.Module)
 		}
-		from, err := r.moduleDir(ctx, replace.Module, version)
+		dir, err := r.copyModule(ctx, replace.Module)
 		if err != nil {
-			return err
-		}
-		dir := filepath.Join(r.dir, fmt.Sprintf("replaced%d", i))
-		if err := copyTree(dir, from); err != nil {
 			return err
 		}
 		for j, name := range replace.Remove {
@@ -79,12 +74,35 @@ func (r *goRun) replaceModules(ctx context.Context) error {
 		if err := copyTree(dir, filepath.Join(r.dir, filepath.FromSlash(replace.Overlay))); err != nil {
 			return err
 		}
-		line := fmt.Sprintf("\nreplace %s => ./%s\n", replace.Module, filepath.Base(dir))
-		if err := appendFile(filepath.Join(r.dir, "go.mod"), line); err != nil {
-			return err
-		}
 	}
 	return nil
+}
+
+// copyModule copies a module that go.mod requires into the build, which takes
+// it from there, and returns the copy's directory. It is fetched and checked
+// against go.sum first. Go overlays no file of its module cache, hence a copy.
+func (r *goRun) copyModule(ctx context.Context, path string) (string, error) {
+	if dir, ok := r.copies[path]; ok {
+		return dir, nil
+	}
+	version, _ := r.component.required(path)
+	from, err := r.moduleDir(ctx, path, version)
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(r.dir, fmt.Sprintf("replaced%d", len(r.copies)))
+	if err := copyTree(dir, from); err != nil {
+		return "", err
+	}
+	if r.copies == nil {
+		r.copies = map[string]string{}
+	}
+	r.copies[path] = dir
+	line := fmt.Sprintf("\nreplace %s => ./%s\n", path, filepath.Base(dir))
+	if err := appendFile(filepath.Join(r.dir, "go.mod"), line); err != nil {
+		return "", err
+	}
+	return dir, nil
 }
 
 // moduleDir fetches a module if need be and returns where it lies unpacked. Go

@@ -27,6 +27,16 @@ func TestBadComponents(t *testing.T) {
 		{"one program twice", head + "  - package: .\n  - {package: ., paths: [a]}\n", "", `component.yaml:4:5: two programs of the name "greet"`},
 		{"two programs of one name", head + "  - {package: ./a, name: x}\n  - {package: ./b, name: x}\n", "", `component.yaml:4:5: two programs of the name "x"`},
 		{"two outputs of one name", head + "  - package: example.com/a/x/v2\n  - {package: example.com/b/x, name: y}\n", "", `component.yaml:4:5: two programs of the name "y"`},
+		{"package and packages", head + "  - {name: x, package: ., packages: [example.com/dep/a, example.com/dep/b]}\n", "", `component.yaml:3:37: give package or packages, not both`},
+		{"packages without a name", head + "  - packages: [example.com/dep/a, example.com/dep/b]\n", "", `component.yaml:3:5: "" is no name (a program of several packages needs one)`},
+		{"packages with a path for a name", head + "  - {name: a/b, packages: [example.com/dep/a, example.com/dep/b]}\n", "", `component.yaml:3:5: "a/b" is no name (a program of several packages needs one)`},
+		{"packages, but only one", head + "  - {name: x, packages: [example.com/dep/a]}\n", "", `component.yaml:3:25: a program of several packages has at least two`},
+		{"packages of the main module", head + "  - {name: x, packages: [./a, example.com/dep/b]}\n", "", `component.yaml:3:26: "./a" is no package (an import path)`},
+		{"packages of no module", head + "  - {name: x, packages: [example.com/dep/a, example.com/depot/b]}\n", "", `component.yaml:3:45: go.mod requires no module that has the package example.com/depot/b`},
+		{"packages of one name", head + "  - {name: x, packages: [example.com/dep/a, example.com/dep/b/a/v2]}\n", "", `component.yaml:3:45: two packages of the name "a"`},
+		{"package in two programs", head + "  - {name: x, packages: [example.com/dep/a, example.com/dep/b]}\n  - {name: y, packages: [example.com/dep/a, example.com/dep/c]}\n", "", "component.yaml:3:26: example.com/dep/a belongs to another program, too\ncomponent.yaml:4:26: example.com/dep/a belongs to another program, too"},
+		{"package in two programs, alone in one", head + "  - package: example.com/dep/a\n  - {name: x, packages: [example.com/dep/a, example.com/dep/b]}\n", "", `component.yaml:4:26: example.com/dep/a belongs to another program, too`},
+		{"path that none of the packages is called as", head + "  - {name: x, packages: [example.com/dep/a, example.com/dep/b], paths: [bin/a, bin/c]}\n", "", `component.yaml:3:80: no package is called "c" (the program runs the package that it is called as)`},
 		{"absolute path", head + "  - {package: ., paths: [/usr/bin/x]}\n", "", `component.yaml:3:26: bad path "/usr/bin/x" (relative to the root, and each only once)`},
 		{"path twice", head + "  - {package: ./a, paths: [bin/x]}\n  - {package: ./b, paths: [bin/x]}\n", "", `component.yaml:4:28: bad path "bin/x" (relative to the root, and each only once)`},
 		{"quote in a stamp", head + "  - package: .\nstamps:\n  main.v: \"a'b\"\n", "", `component.yaml:5:11: quotes and line breaks cannot be stamped: "a'b"`},
@@ -120,6 +130,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add(files["component.yaml"], files["go.mod"])
 	f.Add("version: v1\nsource: ../..\nprograms:\n  - {package: ./a/b, name: c, paths: [d, e]}\ntags: [f]\n", "module x/v2\n")
 	f.Add("module: a.b/c\nprograms: [{package: a.b/c/v3/cmd}]\nstamps: {a: '${major}', b: \"\"}\n", "module y\nrequire (\n\ta.b/c v3.0.0+incompatible\n)\nreplace a.b/c => ../c\n")
+	f.Add("module: a.b/c\nprograms: [{name: d, packages: [a.b/c/e, a.b/c/f/v2], paths: [e, x/f]}]\n", "module y\nrequire a.b/c v1.0.0\n")
 	dir := write(f, "greet", files)
 	f.Fuzz(func(t *testing.T, yaml, mod string) {
 		for p, text := range map[string]string{"component.yaml": yaml, "go.mod": mod} {

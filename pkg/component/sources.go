@@ -69,8 +69,14 @@ func (s sources) write(dir string) error {
 
 // readSources reads what a component is compiled from: its directory without
 // tests; for this repository's own programs the packages they import.
+// What is generated is among them.
 func (c *Component) readSources(arch string) (sources, error) {
 	s := sources{}
+	for _, p := range c.Programs {
+		if len(p.Packages) > 0 {
+			s[path.Join(p.multicall(), "main.go")] = p.multicallSource()
+		}
+	}
 	if !c.local() {
 		return s, s.addTree(c.Dir, ".")
 	}
@@ -82,6 +88,9 @@ func (c *Component) readSources(arch string) (sources, error) {
 	}
 	seen := map[string]bool{}
 	for _, p := range c.Programs {
+		if len(p.Packages) > 0 {
+			continue // of other modules
+		}
 		if err := c.addPackage(s, arch, path.Clean(p.Package), seen); err != nil {
 			return nil, err
 		}
@@ -109,6 +118,14 @@ func (s sources) addTree(root, dir string) error {
 	})
 }
 
+// buildContext decides which files of a package are compiled.
+func (c *Component) buildContext(arch string) *build.Context {
+	return &build.Context{
+		GOOS: "linux", GOARCH: arch, Compiler: "gc",
+		BuildTags: c.Tags, ReleaseTags: build.Default.ReleaseTags,
+	}
+}
+
 // addPackage adds the package in a directory of the main module and, from
 // there, every package of that module that it imports.
 func (c *Component) addPackage(s sources, arch, dir string, seen map[string]bool) error {
@@ -117,11 +134,7 @@ func (c *Component) addPackage(s sources, arch, dir string, seen map[string]bool
 	}
 	seen[dir] = true
 	root := c.sourceDir()
-	ctxt := build.Context{
-		GOOS: "linux", GOARCH: arch, Compiler: "gc",
-		BuildTags: c.Tags, ReleaseTags: build.Default.ReleaseTags,
-	}
-	p, err := ctxt.ImportDir(filepath.Join(root, filepath.FromSlash(dir)), 0)
+	p, err := c.buildContext(arch).ImportDir(filepath.Join(root, filepath.FromSlash(dir)), 0)
 	var none *build.NoGoError
 	if errors.As(err, &none) || errors.Is(err, fs.ErrNotExist) {
 		return diag.Inputf("reading sources: package %s of component %q has no Go files", dir, c.Name)
