@@ -2,6 +2,8 @@ GO      ?= go
 ARCH    := $(shell $(GO) env GOARCH)
 PROFILE ?= cp-$(ARCH)
 export ARCH
+# Ordinary users have not got the directories of mkfs, sgdisk and the like in it.
+export PATH := $(PATH):/usr/sbin:/sbin
 RUN     ?= .
 # The architectures that this machine's own is not: `make test` boots a small host of each.
 HOSTS   := $(filter-out $(shell $(GO) env GOARCH),amd64 arm64 ppc64le s390x)
