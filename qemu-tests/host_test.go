@@ -22,6 +22,9 @@ func TestHosts(t *testing.T) {
 			m := newSceneOf(t, arch, baked(t, "host-"+arch)).login().start()
 			waitsForARole(t, m)
 			servesImages(t, m)
+			m.reboot()
+			m.say("root verified")
+			m.say("WAITING FOR A ROLE")
 		})
 	}
 }

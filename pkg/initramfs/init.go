@@ -106,6 +106,9 @@ func (b *boot) mountKernel() error {
 	if err := os.WriteFile("/proc/sys/kernel/panic", []byte(fmt.Sprint(int(pause.Seconds()))), 0o644); err != nil {
 		return err
 	}
+	if err := ipl.ClearAtRestart(); err != nil {
+		return err
+	}
 	data, err := os.ReadFile("/proc/cmdline")
 	b.cmdline = words(string(data))
 	return err

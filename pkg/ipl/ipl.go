@@ -1,6 +1,6 @@
-// Package ipl brings the device online that an IBM Z machine was started from.
-// Unlike virtio's, a DASD or an FCP adapter is off until somebody says so; no
-// other device is touched. (Linux, arch/s390/kernel/ipl.c and
+// Package ipl brings the device online that an IBM Z machine was started from,
+// and lets the machine start from it again. Unlike virtio's, a DASD or an FCP
+// adapter is off until somebody says so; no other device is touched. (Linux, arch/s390/kernel/ipl.c and
 // Documentation/arch/s390/{common_io,zfcp}.rst.)
 package ipl
 
@@ -94,6 +94,21 @@ func (d *Device) Online() (done bool, err error) {
 		return true, err
 	}
 	return true, nil
+}
+
+// ClearAtRestart lets a restart clear the memory. QEMU's machines know no other
+// way to start again: without it they stop instead.
+func ClearAtRestart() error { return clearAtRestart("/sys") }
+
+func clearAtRestart(sys string) error {
+	files, err := filepath.Glob(filepath.Join(sys, "firmware/reipl/*/clear"))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		err = errors.Join(err, write(file, "1"))
+	}
+	return err
 }
 
 // write writes to a file of sysfs, which must be there.

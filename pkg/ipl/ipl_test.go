@@ -109,3 +109,19 @@ func TestAlreadyOnline(t *testing.T) {
 		t.Errorf("online is %q", got)
 	}
 }
+
+func TestARestartClearsTheMemory(t *testing.T) {
+	sys := t.TempDir()
+	if err := clearAtRestart(sys); err != nil {
+		t.Errorf("on another architecture: %v", err)
+	}
+	sysfs(t, sys, map[string]string{"firmware/reipl/ccw/clear": "0\n", "firmware/reipl/fcp/clear": "0\n", "firmware/reipl/nss/": ""})
+	if err := clearAtRestart(sys); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []string{"ccw", "fcp"} {
+		if got := content(t, filepath.Join(sys, "firmware/reipl", kind, "clear")); got[:1] != "1" {
+			t.Errorf("%s: %q", kind, got)
+		}
+	}
+}
