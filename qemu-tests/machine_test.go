@@ -152,7 +152,11 @@ func (s *scene) start() *machine {
 	s.t.Helper()
 	s.runs++
 	fmt.Fprintf(s.log, "\n=== start %d\n", s.runs)
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	bound := patience
+	if s.opts.Architecture != runtime.GOARCH {
+		bound *= 2 // a foreign processor takes longer to emulate
+	}
+	ctx, cancel := context.WithTimeout(s.t.Context(), bound)
 	m := &machine{scene: s, ctx: ctx, stop: cancel, console: newConsole(s.log)}
 	ssh, api := s.port(), s.port()
 	o := s.opts

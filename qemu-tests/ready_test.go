@@ -35,11 +35,13 @@ func TestReady(t *testing.T) {
 	t.Run("pods use DNS and the service address", func(t *testing.T) { podsRun(t, m, api) })
 	t.Run("images are not copied", func(t *testing.T) { nothingCopied(t, m) })
 	t.Run("no unit failed", func(t *testing.T) {
+		m := m.in(t)
 		if failed := m.run("systemctl --failed --no-legend --plain"); failed != "" {
 			t.Errorf("failed units:\n%s", failed)
 		}
 	})
 	t.Run("secrets are not readable by others", func(t *testing.T) {
+		m := m.in(t)
 		open := m.run("find /etc/kubernetes /etc/slipway /var/lib/slipway /var/lib/kubelet/pki \\( -name '*.key' -o -name '*.conf' -o -name role.yaml -o -name pinned.json -o -name '*.pem' \\) -perm /077 -type f")
 		if open != "" {
 			t.Errorf("readable by others:\n%s", open)
@@ -53,6 +55,7 @@ func TestReady(t *testing.T) {
 	m.say("NODE READY")
 	api = m.ready()
 	t.Run("a restart configures nothing anew", func(t *testing.T) {
+		m := m.in(t)
 		if now := m.run("sha256sum /etc/kubernetes/pki/ca.crt /etc/kubernetes/pki/apiserver.crt"); now != certificate {
 			t.Errorf("the certificates changed:\n%s\n%s", certificate, now)
 		}
