@@ -44,8 +44,8 @@ func TestManifest(t *testing.T) {
 		name := filepath.Base(filepath.Dir(disk))
 		golden := filepath.Join("testdata", name+".manifest")
 		want, err := os.ReadFile(golden)
-		if errors.Is(err, fs.ErrNotExist) && !*update {
-			continue // an image of the user's own
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // an image of the user's own; an empty file there makes it one of these
 		}
 		compared++
 		t.Run(name, func(t *testing.T) {
