@@ -106,9 +106,6 @@ func (b *boot) mountKernel() error {
 	if err := os.WriteFile("/proc/sys/kernel/panic", []byte(fmt.Sprint(int(pause.Seconds()))), 0o644); err != nil {
 		return err
 	}
-	if err := ipl.ClearAtRestart(); err != nil {
-		return err
-	}
 	data, err := os.ReadFile("/proc/cmdline")
 	b.cmdline = words(string(data))
 	return err
@@ -124,6 +121,9 @@ func (b *boot) run() error {
 		return err
 	}
 	b.say("profile %s for %s", b.image.Profile, b.image.Architecture)
+	if err := ipl.ClearAtRestart(); err != nil {
+		b.say("a restart may not clear the memory: %v", err) // no reason not to start
+	}
 	b.setClock()
 	if b.modules, err = modprobe.New("/"); err != nil {
 		return err
