@@ -1,7 +1,6 @@
 package qemutests
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/slipway-os/slipway/pkg/status"
 	"github.com/slipway-os/slipway/qemu-tests/lossydisk"
 )
 
@@ -150,24 +148,14 @@ func survive(s *scene, cuts int) error {
 	if _, err := m.guest.WaitReady(m.ctx, m.log); err != nil {
 		return fmt.Errorf("asking from outside after %d cuts: %w", cuts, err)
 	}
-	for {
-		var now status.Status
-		out, err := m.guest.Run(m.ctx, "firstboot status --output json")
-		if err == nil {
-			err = json.Unmarshal(out, &now)
-		}
-		if err != nil {
-			return err
-		}
-		if now.State != "ready" {
-			wait(s.t, m.ctx)
-			continue
-		}
-		if authority != "" && now.Summary.CAHash != authority {
-			return damaged("the authority was %s, and is %s in the end", authority, now.Summary.CAHash)
-		}
-		return nil
+	now, err := m.guest.Status(m.ctx)
+	if err != nil {
+		return err
 	}
+	if authority != "" && now.Summary.CAHash != authority {
+		return damaged("the authority was %s, and is %s in the end", authority, now.Summary.CAHash)
+	}
+	return nil
 }
 
 var (

@@ -159,6 +159,9 @@ func runImage(c *cobra.Command, image string, qemuArgs []string, f runFlags) (er
 	if errors.Is(err, context.DeadlineExceeded) {
 		return diag.Dependencyf("not ready after %s; the console says why, and --timeout gives it longer", f.timeout)
 	}
+	if refused := (qemu.RefusedError{}); errors.As(err, &refused) {
+		return diag.Dependencyf("%w; the console says more", refused)
+	}
 	if err != nil {
 		return err
 	}

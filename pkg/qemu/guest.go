@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/slipway-os/slipway/pkg/kubeapi"
+	"github.com/slipway-os/slipway/pkg/status"
 )
 
 // Key is a key pair for one run of a machine, to log in with.
@@ -116,10 +118,16 @@ func (g *Guest) try(ctx context.Context, command string) ([]byte, error) {
 // adminConf is the administrator's kubeconfig that kubeadm leaves.
 const adminConf = "/etc/kubernetes/admin.conf"
 
+// RefusedError says why a node does not go on until somebody mends what is wrong.
+type RefusedError struct{ Cause string }
+
+func (e RefusedError) Error() string { return "the node does not go on: " + e.Cause }
+
 // WaitReady waits until the API, asked from outside, says that the node is
-// Ready and every pod of kube-system runs. It tells say what is still missing
+// Ready and every pod of kube-system runs, and until the node says so too, as
+// it has something left to record then. It tells say what is still missing
 // whenever that changes, and returns the administrator's kubeconfig as it lies
-// in the guest.
+// in the guest. The error is a RefusedError if the node gave up.
 func (g *Guest) WaitReady(ctx context.Context, say io.Writer) (kubeconfig []byte, err error) {
 	last := ""
 	note := func(s string) {
@@ -138,6 +146,9 @@ func (g *Guest) WaitReady(ctx context.Context, say io.Writer) (kubeconfig []byte
 		if !errors.As(err, &exit) {
 			return nil, err
 		}
+		if _, err := g.Status(ctx); errors.As(err, new(RefusedError)) {
+			return nil, err
+		}
 		note("the control plane to be set up")
 		if err := g.pause(ctx); err != nil {
 			return nil, err
@@ -154,15 +165,36 @@ func (g *Guest) WaitReady(ctx context.Context, say io.Writer) (kubeconfig []byte
 			return nil, ctx.Err()
 		case err != nil:
 			note("the API to answer")
-		case missing == "":
-			return kubeconfig, nil
-		default:
+		case missing != "":
 			note(missing)
+		default:
+			now, err := g.Status(ctx)
+			if now.State == status.Ready || errors.As(err, new(RefusedError)) {
+				return kubeconfig, err
+			}
+			note("the node to say that it is Ready")
 		}
 		if err := g.pause(ctx); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// Status returns what the node says of itself. The error is a RefusedError if
+// the node gave up.
+func (g *Guest) Status(ctx context.Context) (status.Status, error) {
+	var s status.Status
+	out, err := g.Run(ctx, "cat "+status.File)
+	if err != nil {
+		return s, err
+	}
+	if err := json.Unmarshal(out, &s); err != nil {
+		return s, fmt.Errorf("reading the node's status: %w", err)
+	}
+	if s.State == status.Refused {
+		return s, RefusedError{s.Cause}
+	}
+	return s, nil
 }
 
 // API returns a client that asks the guest's API server from outside.

@@ -157,12 +157,10 @@ func (r *Reporter) Refused(err error) {
 	r.Failed(err, next, 0)
 }
 
-// Ready says that the node is Ready.
+// Ready says that the node is Ready: first on the consoles, as who waits for
+// the status may turn the machine off then.
 func (r *Reporter) Ready(s Summary, again bool) {
 	s.Uptime = r.uptime().Round(10 * time.Millisecond).Seconds()
-	r.change(func(now *Status) {
-		*now = Status{State: Ready, Since: time.Now().UTC(), Summary: &s, Warnings: now.Warnings}
-	})
 	if !again {
 		var parts []string
 		for _, t := range s.Timings {
@@ -173,6 +171,9 @@ func (r *Reporter) Ready(s Summary, again bool) {
 		r.say("timings: %s", strings.Join(parts, ", "))
 	}
 	r.say("NODE READY: %s (%s), %s of cluster %q, Kubernetes %s, %.0f s after the start", s.Node, s.Address, s.Role, s.Cluster, s.Version, s.Uptime)
+	r.change(func(now *Status) {
+		*now = Status{State: Ready, Since: time.Now().UTC(), Summary: &s, Warnings: now.Warnings}
+	})
 }
 
 // change changes the status, and writes it. A status that cannot be written
