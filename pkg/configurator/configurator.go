@@ -67,6 +67,9 @@ func newAt(root string, report *status.Reporter) (*Configurator, error) {
 	if c.role, err = role.Parse(RoleFile, data); err != nil {
 		return nil, err
 	}
+	if c.role.Init == nil {
+		return nil, diag.At(c.role.Position("role"), "", "this image only knows how to start a cluster")
+	}
 	if err := c.role.CheckImage(c.image); err != nil {
 		return nil, err
 	}
