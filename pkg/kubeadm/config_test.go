@@ -58,7 +58,7 @@ func TestConfig(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".role.yaml")
 		t.Run(name, func(t *testing.T) {
 			r := parse(t, file)
-			got, err := kubeadm.Config(r, image(), pinned(name))
+			got, err := kubeadm.Config(r, image(), pinned(name), kubeadm.CredentialsFile)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,7 +76,7 @@ func TestConfig(t *testing.T) {
 				t.Errorf("%s differs; got\n%s", golden, got)
 			}
 			// The role must come out of it as it went in.
-			if again, err := kubeadm.Config(r, image(), pinned(name)); err != nil || !bytes.Equal(again, got) {
+			if again, err := kubeadm.Config(r, image(), pinned(name), kubeadm.CredentialsFile); err != nil || !bytes.Equal(again, got) {
 				t.Errorf("a second time it is not the same (%v)", err)
 			}
 			t.Run("kubeadm config validate", func(t *testing.T) { validate(t, got) })
