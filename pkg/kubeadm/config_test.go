@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/slipway-os/slipway/pkg/kubeadm"
+	"github.com/slipway-os/slipway/pkg/kubeadm/kubeadmtest"
 	"github.com/slipway-os/slipway/pkg/manifest"
 	"github.com/slipway-os/slipway/pkg/role"
 )
@@ -91,6 +92,13 @@ func validate(t *testing.T, config []byte) {
 		t.Skip("SLIPWAY_KUBEADM names no kubeadm to ask; `make test` takes the one that was compiled")
 	}
 	file := filepath.Join(t.TempDir(), "kubeadm.yaml")
+	// The credentials that it names must be there.
+	ca := kubeadmtest.Authority(t, "kubernetes", kubeadmtest.Validity{})
+	credentials := filepath.Join(t.TempDir(), "join.conf")
+	if err := os.WriteFile(credentials, kubeadmtest.Kubeconfig(t, "https://192.0.2.1:6443", ca, ca.Sign(t, "node", kubeadmtest.Validity{})), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config = bytes.ReplaceAll(config, []byte(kubeadm.CredentialsFile), []byte(credentials))
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
