@@ -100,6 +100,7 @@ func (r *Role) check(c *checker) {
 	r.checkKind(c)
 	r.checkCluster(c)
 	r.checkNode(c)
+	r.checkLinks(c)
 	r.checkCertSANs(c)
 	r.checkRaw(c)
 	r.checkKeys(c)
