@@ -101,6 +101,7 @@ func (r *Role) check(c *checker) {
 	r.checkCluster(c)
 	r.checkNode(c)
 	r.checkLinks(c)
+	r.checkVirtualIP(c)
 	r.checkCertSANs(c)
 	r.checkRaw(c)
 	r.checkKeys(c)
