@@ -15,14 +15,14 @@ type Init struct{}
 // Join says how a node comes into a cluster that others started. Without any
 // field its credentials lie on the node, as a kubeconfig.
 type Join struct {
-	Token          string   `yaml:"token" doc:"Bootstrap token of the cluster, for kubeadm's classic flow. Default: the kubeconfig /etc/slipway/join.conf, which a config can lay down."`
-	CACertHashes   []string `yaml:"caCertHashes" doc:"Digests of the cluster's CA, as in sha256:…, with token."`
-	CertificateKey string   `yaml:"certificateKey" doc:"Key of the shared certificates that the cluster holds for a short while, with token. Default: a control plane has them below /etc/kubernetes/pki, where a config can lay them down."`
+	Token          string   `yaml:"token" doc:"Bootstrap token of the cluster, for kubeadm's classic flow. Default: the kubeconfig /etc/slipway/join.conf, which a config can lay down." becomes:"JoinConfiguration discovery.bootstrapToken.token, tlsBootstrapToken"`
+	CACertHashes   []string `yaml:"caCertHashes" doc:"Digests of the cluster's CA, as in sha256:…, with token." becomes:"JoinConfiguration discovery.bootstrapToken.caCertHashes"`
+	CertificateKey string   `yaml:"certificateKey" doc:"Key of the shared certificates that the cluster holds for a short while, with token. Default: a control plane has them below /etc/kubernetes/pki, where a config can lay them down." becomes:"JoinConfiguration controlPlane.certificateKey"`
 }
 
 // EtcdCluster says which etcd members there are that are no control planes.
 type EtcdCluster struct {
-	Members []Member `yaml:"members" doc:"All members of the etcd cluster, this node among them if it is one."`
+	Members []Member `yaml:"members" doc:"All members of the etcd cluster, this node among them if it is one." becomes:"ClusterConfiguration etcd.external.endpoints; on a member etcd.local.extraArgs initial-cluster"`
 }
 
 // Member is one of several nodes that know each other.

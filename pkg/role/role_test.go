@@ -309,6 +309,16 @@ func TestSchemaDescribesAllFields(t *testing.T) {
 	walk("", role.Schema())
 }
 
+func TestReferenceIsUpToDate(t *testing.T) {
+	page, err := os.ReadFile("../../docs/role.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(page) != role.Reference() {
+		t.Error("docs/role.md differs from what `builder role schema --output markdown` prints")
+	}
+}
+
 // The node's own small program reads roles too: what this package needs, that
 // needs.
 func TestDependenciesStaySmall(t *testing.T) {
