@@ -34,6 +34,8 @@ type Node struct {
 	Select   Select
 	Role     *role.Role
 	RoleFile []byte // the role as the node gets it: YAML without secrets
+
+	pos diag.Position
 }
 
 // Select says which machine is meant. All that is given must hold.

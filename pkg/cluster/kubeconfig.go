@@ -2,13 +2,17 @@ package cluster
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 
+	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/pki"
-	"github.com/slipway-os/slipway/pkg/role"
 	"github.com/slipway-os/slipway/pkg/secrets"
 )
+
+// apiPort is the API server's.
+const apiPort = "6443"
 
 // kubeconfigText is a kubeconfig (Kubernetes, "kubeconfig (v1)"). What is put
 // in has no character that YAML would read otherwise: names are DNS names.
@@ -33,33 +37,44 @@ current-context: %[1]s
 preferences: {}
 `
 
-// kubeconfig returns a kubeconfig with a certificate of its own.
-func kubeconfig(s *secrets.Secrets, c role.Cluster, node, purpose string, leaf pki.Leaf) ([]byte, error) {
-	p, err := s.Issue("ca", node, purpose, leaf)
-	if err != nil {
-		return nil, err
-	}
+// kubeconfig returns a kubeconfig for a server (host:port), with a certificate
+// and key.
+func kubeconfig(ca []byte, cluster, server, user string, p pki.Pair) []byte {
 	encode := base64.StdEncoding.EncodeToString
-	return fmt.Appendf(nil, kubeconfigText, c.Name, c.Endpoint, encode(s.Authorities["ca"].Public), leaf.CommonName, encode(p.Public), encode(p.Key)), nil
+	return fmt.Appendf(nil, kubeconfigText, cluster, server, encode(ca), user, encode(p.Public), encode(p.Key))
 }
 
-// Admin returns a kubeconfig that may do everything in the cluster.
-func (c *Cluster) Admin(s *secrets.Secrets) ([]byte, error) {
+// Admin returns a kubeconfig that may do everything in the cluster. If the
+// cluster's authority is kept elsewhere, it has the certificate that was signed
+// for admin.conf of the first control plane.
+func (c *Cluster) Admin(s *secrets.Secrets, signed Signed) ([]byte, error) {
 	var first *Node
 	for _, n := range c.Nodes {
 		if n.Role.Init != nil {
 			first = n
 		}
 	}
-	cluster := first.Role.Cluster
-	if cluster.Endpoint == "" {
-		ip := first.Role.Node.IP
-		if ip == "" {
+	server := first.Role.Cluster.Endpoint
+	if server == "" {
+		if first.Role.Node.IP == "" {
 			return nil, c.doc.Errorf("cluster.endpoint", "give cluster.endpoint, or the control plane's ip", "an administrator's kubeconfig must say where the cluster is")
 		}
-		cluster.Endpoint = net.JoinHostPort(ip, "6443")
+		server = net.JoinHostPort(first.Role.Node.IP, apiPort)
 	}
-	return kubeconfig(s, cluster, "", "admin", pki.Leaf{
-		CommonName: "kubernetes-admin", Organizations: []string{"kubeadm:cluster-admins"}, Client: true,
-	})
+	leaf := adminLeaf()
+	var p pki.Pair
+	if s.Signs("ca") {
+		var err error
+		if p, err = s.Issue("ca", "", "admin", leaf); err != nil {
+			return nil, err
+		}
+	} else {
+		m := &material{node: first, secrets: s, signed: signed}
+		var ok bool
+		if p, ok = m.issue("ca", "admin.conf", leaf); !ok {
+			unsigned := diag.Inputf("the administrator's kubeconfig needs the certificate of %s/admin.conf, which nobody has signed", first.Name)
+			return nil, errors.Join(append(m.problems, unsigned)...)
+		}
+	}
+	return kubeconfig(s.Authorities["ca"].Public, c.Name, server, leaf.CommonName, p), nil
 }

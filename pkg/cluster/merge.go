@@ -45,7 +45,7 @@ func (c *checker) roles(f *file) {
 			c.blame(merged, err)
 			continue
 		}
-		c.cluster.Nodes = append(c.cluster.Nodes, &Node{Name: e.Name, Select: e.Select, Role: r, RoleFile: text})
+		c.cluster.Nodes = append(c.cluster.Nodes, &Node{Name: e.Name, Select: e.Select, Role: r, RoleFile: text, pos: c.doc.Position(at(i))})
 	}
 }
 

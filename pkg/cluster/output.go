@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -21,6 +20,7 @@ const (
 	New       = "new"
 	Changed   = "changed"
 	Unchanged = "unchanged"
+	Unsigned  = "unsigned" // it cannot be made yet
 )
 
 // Change is what writing a config would do.
@@ -28,7 +28,8 @@ type Change struct {
 	Config Config
 	State  string
 	// Differs names what is different: files of the node, fields of its role,
-	// units and users. It holds no values, which may be secrets.
+	// units and users; or which certificates are missing. It holds no values,
+	// which may be secrets.
 	Differs []string
 }
 
@@ -38,6 +39,10 @@ func Compare(dir string, configs []Config) (changes []Change, stale []string, er
 	own := map[string]bool{}
 	for _, c := range configs {
 		own[c.File()] = true
+		if len(c.Missing) > 0 {
+			changes = append(changes, Change{Config: c, State: Unsigned, Differs: c.Missing})
+			continue
+		}
 		change := Change{Config: c, State: Unchanged}
 		name := filepath.Join(dir, c.File())
 		info, statErr := os.Stat(name)
@@ -70,28 +75,45 @@ func Compare(dir string, configs []Config) (changes []Change, stale []string, er
 // disk that they wait for.
 const writers = 16
 
+// RequestsDir is where the requests for certificates lie, below the directory
+// of the configs.
+const RequestsDir = "requests"
+
 // Write writes the configs that are new or changed, each whole or not at all,
-// readable by their owner alone; then the index.
+// readable by their owner alone; the requests; then the index.
 func Write(ctx context.Context, dir string, changes []Change, index []byte) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(writers)
-	for _, c := range changes {
-		if c.State == Unchanged {
-			continue
-		}
+	write := func(name string, data []byte, mode fs.FileMode) {
 		group.Go(func() error {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			return diag.IO(durable.WriteFile(filepath.Join(dir, c.Config.File()), c.Config.Data, 0o600))
+			return diag.IO(durable.WriteFile(name, data, mode))
 		})
+	}
+	for _, c := range changes {
+		if c.State == New || c.State == Changed {
+			write(filepath.Join(dir, c.Config.File()), c.Config.Data, 0o600)
+		}
+		for _, r := range c.Config.Requests {
+			if name := filepath.Join(dir, RequestsDir, r.Name+".csr"); !holds(name, r.Data) {
+				write(name, r.Data, 0o644)
+			}
+		}
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
 	name := filepath.Join(dir, IndexName)
-	if old, err := os.ReadFile(name); err == nil && slices.Equal(old, index) {
+	if holds(name, index) {
 		return nil
 	}
 	return diag.IO(durable.WriteFile(name, index, 0o644))
+}
+
+// holds reports whether a file holds just that.
+func holds(name string, data []byte) bool {
+	old, err := os.ReadFile(name)
+	return err == nil && bytes.Equal(old, data)
 }

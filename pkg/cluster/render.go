@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/provision"
 	"github.com/slipway-os/slipway/pkg/secrets"
 )
@@ -19,7 +20,12 @@ const IndexName = "index.json"
 // Config is the Ignition config of a node. It holds secrets.
 type Config struct {
 	Node *Node
-	Data []byte
+	Data []byte // nil while a certificate is missing
+	// Requests are for authorities that are kept elsewhere, and Missing are those
+	// of them, without the node's name, that nobody has signed.
+	Requests []Request
+	Missing  []string
+	Warnings []*diag.Error
 }
 
 // File is the config's file name.
@@ -28,9 +34,9 @@ func (c Config) File() string { return c.Node.Name + suffix }
 const suffix = ".ign"
 
 // Render returns the configs of all nodes, in the order of the description.
-// They follow from the description, the secrets and the Butane files, which
-// count for all nodes, and from nothing else.
-func (c *Cluster) Render(ctx context.Context, s *secrets.Secrets, butane []provision.ButaneFile) ([]Config, error) {
+// They follow from the description, the secrets, the Butane files, which count
+// for all nodes, and what was signed elsewhere, and from nothing else.
+func (c *Cluster) Render(ctx context.Context, s *secrets.Secrets, butane []provision.ButaneFile, signed Signed) ([]Config, error) {
 	if err := c.Of(s.Cluster); err != nil {
 		return nil, err
 	}
@@ -42,8 +48,7 @@ func (c *Cluster) Render(ctx context.Context, s *secrets.Secrets, butane []provi
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			data, err := render(n, s, butane)
-			configs[i], problems[i] = Config{n, data}, err
+			configs[i], problems[i] = render(n, s, butane, signed)
 			return nil
 		})
 	}
@@ -53,12 +58,15 @@ func (c *Cluster) Render(ctx context.Context, s *secrets.Secrets, butane []provi
 	return configs, once(problems)
 }
 
-func render(n *Node, s *secrets.Secrets, butane []provision.ButaneFile) ([]byte, error) {
-	extra, err := files(n, s)
-	if err != nil {
-		return nil, err
+func render(n *Node, s *secrets.Secrets, butane []provision.ButaneFile, signed Signed) (Config, error) {
+	m := &material{node: n, secrets: s, signed: signed}
+	err := m.collect()
+	config := Config{Node: n, Requests: m.requests, Missing: m.missing, Warnings: m.warnings}
+	if err != nil || len(m.missing) > 0 {
+		return config, err
 	}
-	return provision.Config(n.Role, n.RoleFile, butane, provision.Files(extra...))
+	config.Data, err = provision.Config(n.Role, n.RoleFile, butane, provision.Files(m.files...))
+	return config, err
 }
 
 // once joins problems; what is wrong for many nodes is said once.

@@ -49,7 +49,7 @@ func example(t testing.TB, name string) *cluster.Cluster {
 
 func render(t testing.TB, c *cluster.Cluster, s *secrets.Secrets, butane ...provision.ButaneFile) []cluster.Config {
 	t.Helper()
-	configs, err := c.Render(t.Context(), s, butane)
+	configs, err := c.Render(t.Context(), s, butane, cluster.Signed{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func client(t *testing.T, dir string, data []byte) *x509.Certificate {
 
 func TestAdmin(t *testing.T) {
 	s := newSecrets(t, "example")
-	data, err := example(t, "ha").Admin(s)
+	data, err := example(t, "ha").Admin(s, cluster.Signed{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,10 +243,10 @@ func TestAdmin(t *testing.T) {
 		t.Errorf("it is %s", cert.Subject)
 	}
 	alone := "version: 1\nname: demo\nnodes: [{name: cp1, role: control-plane"
-	if _, err := parse(t, alone+"}]\n").Admin(newSecrets(t, "demo")); err == nil || diag.ExitCode(err) != diag.ExitInput {
+	if _, err := parse(t, alone+"}]\n").Admin(newSecrets(t, "demo"), cluster.Signed{}); err == nil || diag.ExitCode(err) != diag.ExitInput {
 		t.Errorf("a cluster that nobody knows the place of: %v", err)
 	}
-	data, err = parse(t, alone+", ip: 'fd00::1', with: {}}]\ncluster: {podSubnets: ['fd01::/56'], serviceSubnets: ['fd02::/112']}\n").Admin(newSecrets(t, "demo"))
+	data, err = parse(t, alone+", ip: 'fd00::1', with: {}}]\ncluster: {podSubnets: ['fd01::/56'], serviceSubnets: ['fd02::/112']}\n").Admin(newSecrets(t, "demo"), cluster.Signed{})
 	if err != nil || !bytes.Contains(data, []byte("server: https://[fd00::1]:6443\n")) {
 		t.Errorf("a cluster of one node: %v", err)
 	}
@@ -274,12 +274,12 @@ func TestRenderingAgainGivesTheSameBytes(t *testing.T) {
 
 func TestRenderRefuses(t *testing.T) {
 	c := parse(t, pair)
-	_, err := c.Render(t.Context(), newSecrets(t, "other"), nil)
+	_, err := c.Render(t.Context(), newSecrets(t, "other"), nil, cluster.Signed{})
 	if want := `c.yaml:2:7: the cluster is "demo", but the secrets are those of "other" (take the secrets of this cluster)`; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	// What is wrong for every node is said once.
-	_, err = c.Render(t.Context(), newSecrets(t, "demo"), []provision.ButaneFile{{Name: "a.bu", Data: []byte("variant: fcos\nversion: 1.7.0\nx: 1\n")}})
+	_, err = c.Render(t.Context(), newSecrets(t, "demo"), []provision.ButaneFile{{Name: "a.bu", Data: []byte("variant: fcos\nversion: 1.7.0\nx: 1\n")}}, cluster.Signed{})
 	if err == nil || strings.Count(err.Error(), "a.bu:") != 1 || diag.ExitCode(err) != diag.ExitInput {
 		t.Errorf("got %v", err)
 	}

@@ -75,6 +75,57 @@ func TestLeaf(t *testing.T) {
 	}
 }
 
+func TestAccept(t *testing.T) {
+	_, ca := authority(t, pki.DefaultAlgorithm)
+	asked := pki.Leaf{CommonName: "a", Organizations: []string{"o"}, Names: []string{"a"}, Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Server: true, Client: true}
+	from := ca.Certificate.NotBefore.Add(6 * time.Minute)
+	for _, c := range []struct {
+		name string
+		sign func(*pki.Leaf)
+		want string
+	}{
+		{"right", func(*pki.Leaf) {}, ""},
+		{"more than was asked", func(l *pki.Leaf) { l.Names = append(l.Names, "b") }, ""},
+		{"somebody else", func(l *pki.Leaf) { l.CommonName = "b" }, `has the subject "CN=b,O=o", not "CN=a,O=o": that is who its bearer would be`},
+		{"in more groups", func(l *pki.Leaf) { l.Organizations = []string{"o", "system:masters"} }, `has the subject "CN=a,O=o+O=system:masters", not "CN=a,O=o": that is who its bearer would be`},
+		{"no name", func(l *pki.Leaf) { l.Names = nil }, "lacks the name a"},
+		{"no address", func(l *pki.Leaf) { l.Addresses = nil }, "lacks the address 192.0.2.1"},
+		{"no server", func(l *pki.Leaf) { l.Server = false }, "cannot prove a server (extended key usage serverAuth)"},
+		{"no client", func(l *pki.Leaf) { l.Client = false }, "cannot prove a client (extended key usage clientAuth)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			leaf := asked
+			c.sign(&leaf)
+			p, err := ca.Sign(leaf, leafKey(t), big.NewInt(1), from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, end, err := ca.Accept(asked, leafKey(t), p.Public, time.Now())
+			if got := message(err); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+			if err == nil && !end.Equal(ca.Certificate.NotAfter) {
+				t.Errorf("it ends %s", end)
+			}
+		})
+	}
+}
+
+func TestRequest(t *testing.T) {
+	leaf := pki.Leaf{CommonName: "a", Names: []string{"a"}, Server: true}
+	data, err := leaf.Request(leafKey(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := leaf.Request(leafKey(t)); err != nil || !bytes.Equal(again, data) {
+		t.Errorf("other bytes the second time: %v", err)
+	}
+	r, err := x509.ParseCertificateRequest(block(t, data, "CERTIFICATE REQUEST"))
+	if err != nil || r.CheckSignature() != nil || r.Subject.CommonName != "a" || !slices.Equal(r.DNSNames, leaf.Names) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+}
+
 // judge asks openssl whether an authority signed a certificate.
 func judge(t *testing.T, ca, cert []byte) {
 	t.Helper()

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"time"
 
 	"github.com/slipway-os/slipway/pkg/pki"
 )
@@ -58,4 +59,25 @@ func (s *Secrets) Issue(authority, node, purpose string, leaf pki.Leaf) (pki.Pai
 func (s *Secrets) derive(size int, words ...string) ([]byte, error) {
 	info := "slipway 1\n" + s.Cluster + "\n" + strings.Join(words, "\n")
 	return hkdf.Key(sha256.New, s.seed, nil, info, size)
+}
+
+// Request returns a request for what Issue would issue, for an authority whose
+// key is elsewhere.
+func (s *Secrets) Request(node, purpose string, leaf pki.Leaf) ([]byte, error) {
+	key, err := s.Key(node, purpose)
+	if err != nil {
+		return nil, err
+	}
+	return leaf.Request(key)
+}
+
+// Accept takes a certificate that was signed elsewhere upon a Request, and
+// returns the pair and when the certificate ends. Errors continue the name of
+// the certificate's file.
+func (s *Secrets) Accept(authority, node, purpose string, leaf pki.Leaf, cert []byte, now time.Time) (pki.Pair, time.Time, error) {
+	key, err := s.Key(node, purpose)
+	if err != nil {
+		return pki.Pair{}, time.Time{}, err
+	}
+	return s.signers[authority].Accept(leaf, key, cert, now)
 }
