@@ -83,9 +83,9 @@ func readCluster(name string, warnings io.Writer) (*cluster.Cluster, error) {
 }
 
 type renderFlags struct {
-	secrets, identity, out, admin string
-	butane                        []string
-	dryRun                        bool
+	secrets, identity, out, admin, signed string
+	butane                                []string
+	dryRun                                bool
 }
 
 func newClusterRenderCommand() *cobra.Command {
@@ -96,10 +96,16 @@ func newClusterRenderCommand() *cobra.Command {
 		Long: `render writes NODE.ign for each node, and index.json, which says which machine
 is given which. Files that are right already are left alone; those of nodes that
 are gone are named, and left too. Each config holds the secrets that its node
-needs, and no others.`,
+needs, and no others.
+
+If the key of an authority is kept elsewhere, render writes what it shall sign
+to requests/NODE/NAME.csr. Sign them, put the certificates into a directory as
+NODE/NAME.crt, and give it with --signed. Nodes that lack a certificate are
+named, and the exit status is 2; the others are written.`,
 		Example: `  builder cluster render demo.yaml --secrets demo.secrets.yaml --out configs --dry-run
   builder cluster render demo.yaml --secrets demo.secrets.yaml --out configs --admin admin.conf
-  builder cluster render demo.yaml --secrets demo.secrets.yaml.age --identity key.txt --out configs --butane users.bu`,
+  builder cluster render demo.yaml --secrets demo.secrets.yaml.age --identity key.txt --out configs --butane users.bu
+  builder cluster render demo.yaml --secrets demo.secrets.yaml --out configs --signed certificates`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return renderCluster(c.Context(), c.OutOrStdout(), c.ErrOrStderr(), args[0], f)
@@ -109,6 +115,7 @@ needs, and no others.`,
 	c.Flags().StringVar(&f.identity, "identity", "", "file of the age identity that decrypts the secrets")
 	c.Flags().StringVar(&f.out, "out", "", "directory for the configs (required)")
 	c.Flags().StringVar(&f.admin, "admin", "", "file to write an administrator's kubeconfig to")
+	c.Flags().StringVar(&f.signed, "signed", "", "directory with the certificates that were signed elsewhere")
 	c.Flags().StringArrayVar(&f.butane, "butane", nil, "Butane file to merge over the config of every node; may be given again")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "write nothing; say what would change")
 	return c
@@ -133,14 +140,17 @@ func renderCluster(ctx context.Context, w, warnings io.Writer, name string, f re
 	if err != nil {
 		return err
 	}
-	configs, err := c.Render(ctx, s, butane)
+	signed := cluster.Signed{Dir: f.signed, Now: time.Now()}
+	if f.signed != "" {
+		signed.FS = os.DirFS(f.signed)
+	}
+	configs, err := c.Render(ctx, s, butane, signed)
 	if err != nil {
 		return err
 	}
-	var admin []byte
-	if f.admin != "" {
-		if admin, err = c.Admin(s); err != nil {
-			return err
+	for _, config := range configs {
+		for _, p := range config.Warnings {
+			fmt.Fprintf(warnings, "warning: %v\n", p)
 		}
 	}
 	index, err := c.Index()
@@ -155,13 +165,32 @@ func renderCluster(ctx context.Context, w, warnings io.Writer, name string, f re
 		if err := cluster.Write(ctx, f.out, changes, index); err != nil {
 			return err
 		}
-		if f.admin != "" {
-			if err := diag.IO(durable.WriteFile(f.admin, admin, 0o600)); err != nil {
-				return err
-			}
+	}
+	problems := []error{diag.IO(report(w, f, changes, stale)), unsigned(f, configs)}
+	if f.admin != "" {
+		problems = append(problems, writeAdmin(f, c, s, signed))
+	}
+	return errors.Join(problems...)
+}
+
+func writeAdmin(f renderFlags, c *cluster.Cluster, s *secrets.Secrets, signed cluster.Signed) error {
+	data, err := c.Admin(s, signed)
+	if err != nil || f.dryRun {
+		return err
+	}
+	return diag.IO(durable.WriteFile(f.admin, data, 0o600))
+}
+
+// unsigned names the nodes that lack certificates.
+func unsigned(f renderFlags, configs []cluster.Config) error {
+	var problems []error
+	for _, c := range configs {
+		if len(c.Missing) > 0 {
+			requests := filepath.Join(f.out, cluster.RequestsDir, c.Node.Name)
+			problems = append(problems, diag.Inputf("%s was not rendered: nobody has signed %s (sign the requests in %s, and give --signed)", c.Node.Name, strings.Join(c.Missing, ", "), requests))
 		}
 	}
-	return diag.IO(report(w, f, changes, stale))
+	return errors.Join(problems...)
 }
 
 // report says what changed, without values. Without --dry-run the nodes are
@@ -184,6 +213,9 @@ func report(w io.Writer, f renderFlags, changes []cluster.Change, stale []string
 		fmt.Fprintf(&text, "%s is the config of no node of this cluster: remove it if its node is gone\n", filepath.Join(f.out, name))
 	}
 	fmt.Fprintf(&text, "%s: %d new, %d changed, %d unchanged", f.out, count[cluster.New], count[cluster.Changed], count[cluster.Unchanged])
+	if n := count[cluster.Unsigned]; n > 0 {
+		fmt.Fprintf(&text, ", %d unsigned", n)
+	}
 	if f.dryRun {
 		text.WriteString("; nothing was written")
 	}

@@ -19,6 +19,7 @@ import (
 type newFlags struct {
 	name, out, algorithm string
 	accountKey           string
+	external             bool
 	recipients           []string
 	authorities          []*givenAuthority
 }
@@ -42,7 +43,8 @@ whoever reads it owns the cluster: encrypt it with --age-recipient, and keep a
 copy.`,
 		Example: `  builder cluster new --name demo --out demo.secrets.yaml
   builder cluster new --name demo --age-recipient age1… --out demo.secrets.yaml.age
-  builder cluster new --name demo --ca-cert ca.crt --ca-key ca.key --out demo.secrets.yaml`,
+  builder cluster new --name demo --ca-cert ca.crt --ca-key ca.key --out demo.secrets.yaml
+  builder cluster new --name demo --external-ca --ca-cert ca.crt --out demo.secrets.yaml`,
 		RunE: func(c *cobra.Command, _ []string) error { return newCluster(c.OutOrStdout(), f) },
 	}
 	c.Flags().StringVar(&f.name, "name", "", "name of the cluster, a DNS label (required)")
@@ -53,6 +55,7 @@ copy.`,
 		c.Flags().StringVar(&a.cert, a.flag+"-cert", "", "certificate of your own authority, in the place of "+a.name)
 		c.Flags().StringVar(&a.key, a.flag+"-key", "", "its key")
 	}
+	c.Flags().BoolVar(&f.external, "external-ca", false, "an authority that is given without a key is kept elsewhere, and signs there")
 	c.Flags().StringVar(&f.accountKey, "sa-key", "", "your own key of service accounts")
 	return c
 }
@@ -68,22 +71,24 @@ func newCluster(w io.Writer, f newFlags) error {
 		return alreadyThere(f.out)
 	}
 	o := secrets.Options{Cluster: f.name, Algorithm: pki.Algorithm(f.algorithm), Authorities: map[string]pki.Pair{}, Now: time.Now()}
+	external := false
 	for _, a := range f.authorities {
 		if a.cert == "" && a.key == "" {
 			continue
 		}
-		if a.cert == "" || a.key == "" {
-			return diag.Inputf("--%s-cert and --%[1]s-key go together", a.flag)
+		elsewhere := a.cert != "" && a.key == "" && f.external
+		if (a.cert == "" || a.key == "") && !elsewhere {
+			return diag.Inputf("--%s-cert and --%[1]s-key go together (without the key, the authority is one that signs elsewhere: --external-ca)", a.flag)
 		}
-		cert, err := os.ReadFile(a.cert)
+		external = external || elsewhere
+		pair, err := a.read()
 		if err != nil {
-			return diag.Inputf("reading an authority's certificate: %w", err)
+			return err
 		}
-		key, err := os.ReadFile(a.key)
-		if err != nil {
-			return diag.Inputf("reading an authority's key: %w", err)
-		}
-		o.Authorities[a.name] = pki.Pair{Public: cert, Key: key}
+		o.Authorities[a.name] = pair
+	}
+	if f.external && !external {
+		return diag.Inputf("--external-ca: give the certificate of the authority that signs elsewhere, without a key: --ca-cert")
 	}
 	if f.accountKey != "" {
 		var err error
@@ -117,6 +122,19 @@ func newCluster(w io.Writer, f newFlags) error {
 	}
 	_, err = fmt.Fprintf(w, "%s: the secrets of cluster %q, %s; nobody can make them again: keep a copy\n", f.out, f.name, how)
 	return diag.IO(err)
+}
+
+// read reads the certificate and, if there is one, the key.
+func (a *givenAuthority) read() (p pki.Pair, err error) {
+	if p.Public, err = os.ReadFile(a.cert); err != nil {
+		return p, diag.Inputf("reading an authority's certificate: %w", err)
+	}
+	if a.key != "" {
+		if p.Key, err = os.ReadFile(a.key); err != nil {
+			return p, diag.Inputf("reading an authority's key: %w", err)
+		}
+	}
+	return p, nil
 }
 
 func alreadyThere(name string) error {

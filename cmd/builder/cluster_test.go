@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 
 	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/pki"
 )
 
 const goodCluster = `version: 1
@@ -95,7 +97,8 @@ func TestClusterCommandsRefuse(t *testing.T) {
 		{"new --out n.yaml", `--name must be given; see 'builder cluster new --help'`},
 		{"new --name A --out n.yaml", `the name of the cluster must be a DNS label (lower-case letters, digits and hyphens), not "A"`},
 		{"new --name a --algorithm DSA --out n.yaml", `--algorithm "DSA": ECDSA-P256, ECDSA-P384, RSA-2048, RSA-3072 or RSA-4096`},
-		{"new --name a --ca-key text --out n.yaml", `--ca-cert and --ca-key go together`},
+		{"new --name a --ca-key text --out n.yaml", `--ca-cert and --ca-key go together (without the key, the authority is one that signs elsewhere: --external-ca)`},
+		{"new --name a --external-ca --out n.yaml", `--external-ca: give the certificate of the authority that signs elsewhere, without a key: --ca-cert`},
 		{"new --name a --ca-cert text --ca-key text --out n.yaml", `reading authority "ca": the certificate's file holds no certificate in PEM`},
 		{"new --name a --sa-key text --out n.yaml", `reading the key of service accounts: its file holds no private key in PEM`},
 		{"new --name a --age-recipient hunter2 --out n.yaml", `an age recipient begins with age1; what was given is none (give the line that age-keygen prints as the public key)`},
@@ -173,5 +176,36 @@ func TestClusterLeavesNothingHalfWritten(t *testing.T) {
 	left, err := filepath.Glob(".*")
 	if err != nil || len(left) > 0 {
 		t.Errorf("left %q: %v", left, err)
+	}
+}
+
+func TestClusterWithAnAuthorityElsewhere(t *testing.T) {
+	ca, err := pki.NewAuthority("elsewhere", pki.DefaultAlgorithm, time.Now(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{"ca.crt": string(ca.Public), "c.yaml": `version: 1
+name: demo
+cluster: {endpoint: cp.example.net}
+nodes:
+  - {name: cp1, role: control-plane, ip: 192.0.2.1}
+  - {name: e1, role: etcd, ip: 192.0.2.2}
+`}
+	if _, err := builder(t, files, "cluster", "new", "--name", "demo", "--external-ca", "--ca-cert", "ca.crt", "--out", "s.yaml"); err != nil {
+		t.Fatal(err)
+	}
+	out, err := again(t, "cluster", "render", "c.yaml", "--secrets", "s.yaml", "--out", "out")
+	const want = "cp1 was not rendered: nobody has signed apiserver, apiserver-kubelet-client, admin.conf, super-admin.conf, controller-manager.conf, scheduler.conf, kubelet.conf (sign the requests in out/requests/cp1, and give --signed)"
+	if err == nil || err.Error() != want || diag.ExitCode(err) != diag.ExitInput {
+		t.Errorf("got  %v (status %d)\nwant %s", err, diag.ExitCode(err), want)
+	}
+	if want := "out: 1 new, 0 changed, 0 unchanged, 1 unsigned\n"; out != want {
+		t.Errorf("got  %swant %s", out, want)
+	}
+	private(t, "out/e1.ign")
+	for name, there := range map[string]bool{"out/cp1.ign": false, "out/requests/cp1/apiserver.csr": true, "out/index.json": true} {
+		if _, err := os.Stat(name); (err == nil) != there {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
