@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/ignition"
+	"github.com/slipway-os/slipway/pkg/networkd"
 	"github.com/slipway-os/slipway/pkg/role"
 )
 
@@ -137,6 +139,9 @@ func fromRole(r *role.Role, roleFile []byte, extraKeys []string) types.Config {
 	}
 	if servers := r.DNS.Servers; len(servers) > 0 {
 		add("/etc/systemd/resolved.conf.d/10-role.conf", 0o644, "[Resolve]\nDNS="+strings.Join(servers, " ")+"\n")
+	}
+	for _, f := range networkd.Files(r.Network) {
+		add(path.Join(networkd.Dir, f.Name), 0o644, f.Content)
 	}
 	return c
 }
