@@ -61,8 +61,8 @@ func (c *checker) check(f *file) {
 	case count[role.ControlPlane] == 0:
 		c.errorf("nodes", "give one of them role: control-plane", "there is no control plane")
 	}
-	if len(f.Nodes) > 1 && f.Cluster.Endpoint == "" {
-		c.errorf("cluster.endpoint", "a name or address, with a port if it is not 6443, that leads to the control planes", "cluster.endpoint must be given if there is more than one node")
+	if len(f.Nodes) > 1 && f.Cluster.Endpoint == "" && (c.sharedAddress() == nil || c.doc.Has("cluster.endpoint")) {
+		c.errorf("cluster.endpoint", "a name or address, with a port if it is not 6443, that leads to the control planes; or let them share one: virtualIP", "cluster.endpoint must be given if there is more than one node")
 	}
 	c.fields("all")
 	for _, r := range roles() {

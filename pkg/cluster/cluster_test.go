@@ -23,7 +23,7 @@ func TestBadClusters(t *testing.T) {
 		{"version of the future", "version: 2\nnews: 1\n", "c.yaml:1:10: unknown version 2 (this program knows version 1)"},
 		{"unknown field", pair + "nods: []\n", `c.yaml:7:1: unknown field "nods" (did you mean "nodes"?)`},
 		{"no control plane", head + "nodes: [{name: w1, role: worker}]\n", "c.yaml:4:8: there is no control plane (give one of them role: control-plane)"},
-		{"no endpoint", strings.Replace(pair, "{endpoint: cp.example.net}", "{}", 1), "c.yaml:3:10: cluster.endpoint must be given if there is more than one node (a name or address, with a port if it is not 6443, that leads to the control planes)"},
+		{"no endpoint", strings.Replace(pair, "{endpoint: cp.example.net}", "{}", 1), "c.yaml:3:10: cluster.endpoint must be given if there is more than one node (a name or address, with a port if it is not 6443, that leads to the control planes; or let them share one: virtualIP)"},
 		{"other name", strings.Replace(pair, "{endpoint", "{name: other, endpoint", 1), `c.yaml:3:17: cluster.name is "other", but name is "demo" (leave it out)`},
 		{"node without name and role", pair + "  - {ip: 192.0.2.1}\n", "c.yaml:7:5: nodes[2] has no name (name: cp1)\nc.yaml:7:5: nodes[2] has no role (one of control-plane, worker, etcd)"},
 		{"unknown role", pair + "  - {name: w2, role: workr}\n", `c.yaml:7:22: unknown role "workr" (did you mean "worker"?)`},
@@ -38,6 +38,9 @@ func TestBadClusters(t *testing.T) {
 		{"cluster in a section", pair + "workers:\n  cluster: {}\n", "c.yaml:8:3: cluster cannot be given here (give it in the section cluster)"},
 		{"field of a role that is none", pair + "workers:\n  kublet: {}\n", `c.yaml:8:3: unknown field "kublet" (did you mean "kubelet"?)`},
 		{"node's name in a section", pair + "workers:\n  node: {name: x}\n", "c.yaml:8:16: node.name cannot be given here (give the node's own name, beside its role)"},
+
+		{"shared address without the others'", pair + "controlPlanes: {virtualIP: {addresses: [192.0.2.100]}}\n", "c.yaml:5:5: nodes[0]: control planes that share a virtualIP must know each other's addresses (give its ip)"},
+		{"shared address that is none", strings.Replace(pair, "control-plane", "control-plane, ip: 192.0.2.1", 1) + "controlPlanes: {virtualIP: {addresses: [192.0.2.1]}}\n", "c.yaml:5:42: virtualIP.controlPlanes[0].ip: 192.0.2.1 is the shared address\nc.yaml:7:41: virtualIP.addresses[0]: 192.0.2.1 is the node's own (an address that nothing else has)"},
 
 		// What the role's checks find is blamed on the line that said it.
 		{"name of a cluster", strings.Replace(pair, "demo", "My_Demo", 1), `c.yaml:2:7: cluster.name: "My_Demo" is not a DNS label (write my-demo)`},
@@ -148,6 +151,26 @@ func TestEtcdMembersAreKnownToControlPlanesOnly(t *testing.T) {
 	}
 	if r := c.Nodes[1].Role; r.Init != nil || r.Join != nil || r.Etcd.Members[0] != (role.Member{Name: "e1", IP: "192.0.2.21"}) {
 		t.Errorf("the member: %+v", r)
+	}
+}
+
+func TestControlPlanesThatShareAnAddress(t *testing.T) {
+	c := parse(t, `version: 1
+name: demo
+controlPlanes: {virtualIP: {addresses: [192.0.2.100]}}
+nodes:
+  - {name: cp1, role: control-plane, ip: 192.0.2.1}
+  - {name: w1, role: worker}
+  - {name: cp2, role: control-plane, ip: 192.0.2.2}
+`)
+	for i, planes := range []int{2, 0, 2} {
+		r := c.Nodes[i].Role
+		if r.Cluster.Endpoint != "192.0.2.100:6443" {
+			t.Errorf("%s: endpoint %s", r.Node.Name, r.Cluster.Endpoint)
+		}
+		if planes == 0 && r.VirtualIP != nil || planes > 0 && len(r.VirtualIP.ControlPlanes) != planes {
+			t.Errorf("%s: %+v", r.Node.Name, r.VirtualIP)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path"
 	"slices"
+	"strconv"
 
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/pki"
@@ -54,7 +55,7 @@ func (m *material) credentials() {
 func (m *material) server() string {
 	r := m.node.Role
 	if r.Role == role.ControlPlane {
-		return net.JoinHostPort(r.Node.IP, apiPort)
+		return net.JoinHostPort(r.Node.IP, strconv.Itoa(r.APIPort()))
 	}
 	return r.Cluster.Endpoint
 }
@@ -113,6 +114,11 @@ func apiServerLeaf(r *role.Role, ip netip.Addr) pki.Leaf {
 	if r.Cluster.Endpoint != "" {
 		host, _ := kubeadm.SplitEndpoint(r.Cluster.Endpoint)
 		add(host)
+	}
+	if r.VirtualIP != nil {
+		for _, ip := range r.VirtualIP.Addresses {
+			add(ip)
+		}
 	}
 	for _, name := range r.CertSANs {
 		add(name)

@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/pki"
 	"github.com/slipway-os/slipway/pkg/secrets"
 )
-
-// apiPort is the API server's.
-const apiPort = "6443"
 
 // kubeconfigText is a kubeconfig (Kubernetes, "kubeconfig (v1)"). What is put
 // in has no character that YAML would read otherwise: names are DNS names.
@@ -59,7 +57,7 @@ func (c *Cluster) Admin(s *secrets.Secrets, signed Signed) ([]byte, error) {
 		if first.Role.Node.IP == "" {
 			return nil, c.doc.Errorf("cluster.endpoint", "give cluster.endpoint, or the control plane's ip", "an administrator's kubeconfig must say where the cluster is")
 		}
-		server = net.JoinHostPort(first.Role.Node.IP, apiPort)
+		server = net.JoinHostPort(first.Role.Node.IP, strconv.Itoa(first.Role.APIPort()))
 	}
 	leaf := adminLeaf()
 	var p pki.Pair

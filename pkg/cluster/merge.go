@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 
@@ -14,27 +15,14 @@ import (
 // roles makes the role of each node and checks it. What is wrong with one is
 // blamed on the place in the description that said it.
 func (c *checker) roles(f *file) {
-	var members *yaml.Node
-	first := -1
-	for i, e := range f.Nodes {
-		switch e.Role {
-		case role.Etcd:
-			if members == nil {
-				members = &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
-			}
-			one := mapping(c.doc.Node(at(i)))
-			put(one, "name", c.doc.Node(at(i)+".name"))
-			put(one, "ip", c.doc.Node(at(i)+".ip"))
-			members.Content = append(members.Content, one)
-		case role.ControlPlane:
-			if first < 0 {
-				first = i
-			}
-		}
-	}
+	first := slices.IndexFunc(f.Nodes, func(e entry) bool { return e.Role == role.ControlPlane })
+	members, planes := c.members(f, role.Etcd), c.members(f, role.ControlPlane)
 	common := c.common(f)
 	for i, e := range f.Nodes {
 		merged := c.role(i, e, i == first, common, members)
+		if !c.share(f, merged, e, planes) {
+			continue
+		}
 		text, err := encode(merged)
 		if err != nil {
 			c.errorf(at(i), "", "making the role: %v", err)
@@ -49,11 +37,69 @@ func (c *checker) roles(f *file) {
 	}
 }
 
+// members lists the nodes of a role by their names and addresses; nil if there
+// are none.
+func (c *checker) members(f *file, of string) *yaml.Node {
+	var list *yaml.Node
+	for i, e := range f.Nodes {
+		if e.Role != of {
+			continue
+		}
+		if list == nil {
+			list = &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+		}
+		one := mapping(c.doc.Node(at(i)))
+		put(one, "name", c.doc.Node(at(i)+".name"))
+		if e.IP != "" {
+			put(one, "ip", c.doc.Node(at(i)+".ip"))
+		}
+		list.Content = append(list.Content, one)
+	}
+	return list
+}
+
+// share names all control planes to one that shares an address with them,
+// unless the description does. It reports whether that can be done.
+func (c *checker) share(f *file, merged *yaml.Node, e entry, planes *yaml.Node) bool {
+	shared := field(merged, "virtualIP")
+	if e.Role != role.ControlPlane || shared == nil || shared.Kind != yaml.MappingNode || field(shared, "controlPlanes") != nil {
+		return true
+	}
+	for i, e := range f.Nodes {
+		if e.Role == role.ControlPlane && e.IP == "" {
+			c.errorf(at(i), "give its ip", "%s: control planes that share a virtualIP must know each other's addresses", at(i))
+			return false
+		}
+	}
+	named := mapping(shared)
+	named.Content = append(named.Content, shared.Content...)
+	put(named, "controlPlanes", planes)
+	for i := 0; i+1 < len(merged.Content); i += 2 {
+		if merged.Content[i+1] == shared {
+			merged.Content[i+1] = named
+		}
+	}
+	return true
+}
+
+// field returns the value of a field of a mapping, or nil.
+func field(n *yaml.Node, name string) *yaml.Node {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == name {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
 // common is the section cluster of every role.
 func (c *checker) common(f *file) *yaml.Node {
 	given := c.doc.Node("cluster")
 	n := mapping(given)
 	put(n, "name", c.doc.Node("name"))
+	if shared := c.sharedAddress(); shared != nil && f.Cluster.Endpoint == "" && !c.doc.Has("cluster.endpoint") {
+		put(n, "endpoint", shared)
+	}
 	if given == nil {
 		return n
 	}
@@ -63,6 +109,17 @@ func (c *checker) common(f *file) *yaml.Node {
 		}
 	}
 	return n
+}
+
+// sharedAddress is the address that the control planes share, if they do. It
+// is where the cluster is, unless the description says otherwise.
+func (c *checker) sharedAddress() *yaml.Node {
+	for _, section := range []string{shared()[role.ControlPlane], "all"} {
+		if n := c.doc.Node(section + ".virtualIP.addresses[0]"); n != nil && n.Kind == yaml.ScalarNode {
+			return n
+		}
+	}
+	return nil
 }
 
 // role merges the role of a node. It is made of the nodes of the description,
