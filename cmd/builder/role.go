@@ -36,11 +36,29 @@ Butane of yours.`,
 		// Without it, cobra would take a misspelt subcommand for a call of help.
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newRoleCheckCommand(), newRoleIgnitionCommand(), &cobra.Command{
+	c.AddCommand(newRoleCheckCommand(), newRoleIgnitionCommand(), newRoleSchemaCommand())
+	return c
+}
+
+func newRoleSchemaCommand() *cobra.Command {
+	var output string
+	c := &cobra.Command{
 		Use:   "schema",
-		Short: "Print the JSON schema of roles",
-		RunE:  func(c *cobra.Command, _ []string) error { return writeJSON(c.OutOrStdout(), role.Schema()) },
-	})
+		Short: "Print the JSON schema of roles, or a page about their fields",
+		Example: `  builder role schema > role.schema.json
+  builder role schema --output markdown > docs/role.md`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch output {
+			case "json":
+				return writeJSON(c.OutOrStdout(), role.Schema())
+			case "markdown":
+				_, err := io.WriteString(c.OutOrStdout(), role.Reference())
+				return diag.IO(err)
+			}
+			return diag.Inputf("--output %q: json or markdown", output)
+		},
+	}
+	c.Flags().StringVar(&output, "output", "json", "json or markdown")
 	return c
 }
 
@@ -142,13 +160,9 @@ func buildConfig(name string, butane []string, opts ...provision.Option) (*role.
 	if err != nil {
 		return nil, nil, err
 	}
-	var files []provision.ButaneFile
-	for _, b := range butane {
-		data, err := os.ReadFile(b)
-		if err != nil {
-			return r, nil, diag.Inputf("reading Butane file: %w", err)
-		}
-		files = append(files, provision.ButaneFile{Name: b, Data: data})
+	files, err := readButane(butane)
+	if err != nil {
+		return r, nil, err
 	}
 	config, err := provision.Config(r, data, files, opts...)
 	return r, config, err
@@ -193,7 +207,11 @@ func checkRole(w io.Writer, name string, f roleFlags) error {
 	if f.image != "" {
 		fits = fmt.Sprintf("; fits %s (%s, %s, Kubernetes %s)", f.image, p.image.Profile, p.image.Architecture, p.image.KubernetesVersion)
 	}
-	_, err = fmt.Fprintf(w, "%s: fine: %s %q, starts a new cluster%s\n", name, p.role.Role, p.role.Cluster.Name, fits)
+	does := map[bool]string{true: "starts a new cluster", false: "joins it"}[p.role.Init != nil]
+	if p.role.Role == role.Etcd {
+		does = fmt.Sprintf("one of %d members", len(p.role.Etcd.Members))
+	}
+	_, err = fmt.Fprintf(w, "%s: fine: %s %q, %s%s\n", name, p.role.Role, p.role.Cluster.Name, does, fits)
 	return diag.IO(err)
 }
 

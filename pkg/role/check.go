@@ -100,6 +100,8 @@ func (r *Role) check(c *checker) {
 	r.checkKind(c)
 	r.checkCluster(c)
 	r.checkNode(c)
+	r.checkLinks(c)
+	r.checkVirtualIP(c)
 	r.checkCertSANs(c)
 	r.checkRaw(c)
 	r.checkKeys(c)
@@ -112,33 +114,6 @@ func (r *Role) check(c *checker) {
 		if _, err := parseAddr(s); err != nil {
 			c.errorf(at("dns.servers", i), "for example 192.0.2.53", "%s: %q is not an IP address", at("dns.servers", i), s)
 		}
-	}
-}
-
-// checkKind checks what the node is and how it comes to a cluster.
-func (r *Role) checkKind(c *checker) {
-	known := true
-	switch {
-	case r.Role == "":
-		c.errorf("role", "one of "+strings.Join(roles(), ", "), "role is missing")
-		known = false
-	case !slices.Contains(roles(), r.Role):
-		hint := diag.Suggest(r.Role, roles())
-		if hint == "" {
-			hint = "known: " + strings.Join(roles(), ", ")
-		}
-		c.errorf("role", hint, "unknown role %q", r.Role)
-		known = false
-	}
-	switch {
-	case c.doc.Has("join"):
-		c.errorf("join", "a control-plane can start a new cluster with init: {}", "join is not supported yet")
-	case r.Init != nil && known && r.Role != ControlPlane:
-		c.errorf("init", "only a control-plane starts a cluster, and join is not supported yet", "init does not go with role %q", r.Role)
-	case r.Init == nil && c.doc.Has("init"):
-		c.errorf("init", "write init: {}", "init has no value")
-	case r.Init == nil:
-		c.errorf("", "write init: {} to start a new cluster on this node", "init is missing")
 	}
 }
 
@@ -158,23 +133,24 @@ func (r *Role) checkRaw(c *checker) {
 		c.group(raw.path, raw.group, raw.fields)
 	}
 	seen := map[string]bool{}
+	known := r.kubeadmKinds()
 	for i, d := range r.Kubeadm {
 		path := at("kubeadm", i)
 		c.group(path, "kubeadm.k8s.io/", d)
 		kind, _ := d["kind"].(string)
-		switch kind {
-		case "ClusterConfiguration", "InitConfiguration":
+		switch {
+		case slices.Contains(known, kind):
 			if seen[kind] {
 				c.errorf(path+".kind", "put both into one", "%s.kind: %s is given twice", path, kind)
 			}
 			seen[kind] = true
 			c.own(path, d, kind)
 			continue
-		case "":
-			c.errorf(path+".kind", "ClusterConfiguration or InitConfiguration", "%s.kind is missing", path)
+		case kind == "":
+			c.errorf(path+".kind", strings.Join(known, " or "), "%s.kind is missing", path)
 			continue
 		}
-		hint := "ClusterConfiguration or InitConfiguration"
+		hint := strings.Join(known, " or ")
 		switch kind {
 		case "KubeletConfiguration":
 			hint = "give its fields in kubelet:"
@@ -185,6 +161,18 @@ func (r *Role) checkRaw(c *checker) {
 	}
 }
 
+// kubeadmKinds are the kinds of kubeadm's documents that mean something to the
+// node. Control planes may all be given the same ones: each reads its own.
+func (r *Role) kubeadmKinds() []string {
+	switch r.Role {
+	case Worker:
+		return []string{"JoinConfiguration"}
+	case Etcd:
+		return []string{"ClusterConfiguration"}
+	}
+	return []string{"ClusterConfiguration", "InitConfiguration", "JoinConfiguration"}
+}
+
 func (c *checker) group(path, group string, fields map[string]any) {
 	v, given := fields["apiVersion"]
 	if s, _ := v.(string); given && !strings.HasPrefix(s, group) {
@@ -192,24 +180,44 @@ func (c *checker) group(path, group string, fields map[string]any) {
 	}
 }
 
-// own refuses fields of a raw kubeadm document that the role has fields for:
-// of two answers to one question, other parts of the node would follow the
-// other one.
-func (c *checker) own(path string, document map[string]any, kind string) {
-	const fixed = "" // nothing says it otherwise
-	for _, f := range []struct{ kind, field, instead string }{
+// owned is a field of a raw kubeadm document that may not be given there.
+type owned struct {
+	kind, field string
+	instead     string // field of the role that says it; "" if the image settles it
+}
+
+// ownedFields are the fields of raw kubeadm documents that the role has fields
+// for, or that are part of the image.
+func ownedFields() []owned {
+	return []owned{
 		{"ClusterConfiguration", "clusterName", "cluster.name"},
 		{"ClusterConfiguration", "controlPlaneEndpoint", "cluster.endpoint"},
 		{"ClusterConfiguration", "networking.podSubnet", "cluster.podSubnets"},
 		{"ClusterConfiguration", "networking.serviceSubnet", "cluster.serviceSubnets"},
 		{"ClusterConfiguration", "networking.dnsDomain", "cluster.dnsDomain"},
-		{"ClusterConfiguration", "certificatesDir", fixed},
+		{"ClusterConfiguration", "certificatesDir", ""},
+		{"ClusterConfiguration", "etcd.external", "etcd.members"},
 		{"InitConfiguration", "nodeRegistration.name", "node.name"},
 		{"InitConfiguration", "nodeRegistration.taints", "node.taints"},
-		{"InitConfiguration", "nodeRegistration.criSocket", fixed},
-		{"InitConfiguration", "nodeRegistration.imagePullPolicy", fixed},
+		{"InitConfiguration", "nodeRegistration.criSocket", ""},
+		{"InitConfiguration", "nodeRegistration.imagePullPolicy", ""},
 		{"InitConfiguration", "localAPIEndpoint.advertiseAddress", "node.ip"},
-	} {
+		{"JoinConfiguration", "nodeRegistration.name", "node.name"},
+		{"JoinConfiguration", "nodeRegistration.taints", "node.taints"},
+		{"JoinConfiguration", "nodeRegistration.criSocket", ""},
+		{"JoinConfiguration", "nodeRegistration.imagePullPolicy", ""},
+		{"JoinConfiguration", "discovery", "join"},
+		{"JoinConfiguration", "caCertPath", ""},
+		{"JoinConfiguration", "controlPlane.certificateKey", "join.certificateKey"},
+		{"JoinConfiguration", "controlPlane.localAPIEndpoint", "node.ip"},
+	}
+}
+
+// own refuses fields of a raw kubeadm document that the role has fields for:
+// of two answers to one question, other parts of the node would follow the
+// other one.
+func (c *checker) own(path string, document map[string]any, kind string) {
+	for _, f := range ownedFields() {
 		outer, inner, nested := strings.Cut(f.field, ".")
 		value, given := document[outer]
 		if nested {
@@ -220,7 +228,7 @@ func (c *checker) own(path string, document map[string]any, kind string) {
 			continue
 		}
 		hint := "leave it out: it is part of the image"
-		if f.instead != fixed {
+		if f.instead != "" {
 			hint = "say it with " + f.instead
 		}
 		c.errorf(path+"."+f.field, hint, "%s.%s cannot be given here", path, f.field)

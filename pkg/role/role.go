@@ -25,15 +25,18 @@ const version = 1
 // Role is a role that was checked, with defaults filled in.
 type Role struct {
 	Version   int              `yaml:"version" doc:"Version of this format: 1."`
-	Role      string           `yaml:"role" doc:"What the node is: control-plane, worker or etcd. Only a control-plane can start a cluster, and joining one is not supported yet."`
+	Role      string           `yaml:"role" doc:"What the node is: control-plane, worker or etcd. A control-plane starts a cluster or joins one, a worker joins one, an etcd member serves control planes that have no etcd of their own."`
 	Init      *Init            `yaml:"init" doc:"Start a new cluster on this node: write {}."`
-	Join      any              `yaml:"join" doc:"Not supported yet."`
+	Join      *Join            `yaml:"join" doc:"Join a cluster that others start, whenever they do: {} takes the credentials that a config laid down on the node."`
+	Etcd      *EtcdCluster     `yaml:"etcd" doc:"The etcd cluster, where it is not on the control planes: on its members and on the control planes."`
 	Cluster   Cluster          `yaml:"cluster" doc:"The cluster the node belongs to."`
 	Node      Node             `yaml:"node" doc:"The node itself."`
-	CertSANs  []string         `yaml:"certSANs" doc:"More names and IP addresses that the API server's certificate is valid for."`
-	Kubelet   map[string]any   `yaml:"kubelet" doc:"Fields of KubeletConfiguration, merged over what Slipway writes."`
-	KubeProxy map[string]any   `yaml:"kubeProxy" doc:"Fields of KubeProxyConfiguration, merged over what Slipway writes."`
-	Kubeadm   []map[string]any `yaml:"kubeadm" doc:"Documents of kind ClusterConfiguration or InitConfiguration, merged over what Slipway writes."`
+	Network   Network          `yaml:"network" doc:"How the node is connected, where DHCP on every wired interface is not right."`
+	VirtualIP *VirtualIP       `yaml:"virtualIP" doc:"An address that the control planes share without outside help: one of them has it, and passes connections on to all."`
+	CertSANs  []string         `yaml:"certSANs" doc:"More names and IP addresses that the certificates of the API servers are valid for. What the control plane says that starts the cluster counts for all." becomes:"ClusterConfiguration apiServer.certSANs"`
+	Kubelet   map[string]any   `yaml:"kubelet" doc:"Fields of KubeletConfiguration, merged over what Slipway writes. What the control plane says that starts the cluster counts for all; a node that joins may say otherwise for itself." becomes:"KubeletConfiguration; where a node joins, a patch of kubeletconfiguration"`
+	KubeProxy map[string]any   `yaml:"kubeProxy" doc:"Fields of KubeProxyConfiguration, merged over what Slipway writes, by the control plane that starts the cluster." becomes:"KubeProxyConfiguration"`
+	Kubeadm   []map[string]any `yaml:"kubeadm" doc:"Documents of kind ClusterConfiguration, InitConfiguration (both by the control plane that starts the cluster) or JoinConfiguration, merged over what Slipway writes."`
 	SSH       SSH              `yaml:"ssh" doc:"Logging in over SSH. Without keys there is no SSH."`
 	Time      Servers          `yaml:"time" doc:"Time synchronisation. Without servers there is none."`
 	DNS       Servers          `yaml:"dns" doc:"Resolvers of the node, besides those that DHCP names."`
@@ -41,27 +44,24 @@ type Role struct {
 	doc *document.Document
 }
 
-// Init says how a new cluster is started. It has no fields yet.
-type Init struct{}
-
 // Cluster is what all nodes of a cluster agree on.
 type Cluster struct {
-	Name              string   `yaml:"name" doc:"A DNS label. Default kubernetes."`
-	Endpoint          string   `yaml:"endpoint" doc:"Where clients reach the API server: a host or host:port (default port 6443). Default: the node's own address."`
-	KubernetesVersion string   `yaml:"kubernetesVersion" doc:"Must be the image's version, for example v1.37.2."`
-	PodSubnets        []string `yaml:"podSubnets" doc:"At most one IPv4 and one IPv6 subnet. Default 10.244.0.0/16."`
-	ServiceSubnets    []string `yaml:"serviceSubnets" doc:"At most one IPv4 and one IPv6 subnet, of the same families as podSubnets. Default 10.96.0.0/12."`
-	DNSDomain         string   `yaml:"dnsDomain" doc:"Domain of the cluster's services. Default cluster.local."`
+	Name              string   `yaml:"name" doc:"A DNS label. Default kubernetes." becomes:"ClusterConfiguration clusterName"`
+	Endpoint          string   `yaml:"endpoint" doc:"Where clients reach the API server: a host or host:port (default port 6443). Default: the node's own address." becomes:"ClusterConfiguration controlPlaneEndpoint; JoinConfiguration discovery.bootstrapToken.apiServerEndpoint"`
+	KubernetesVersion string   `yaml:"kubernetesVersion" doc:"Must be the image's version, for example v1.37.2." becomes:"ClusterConfiguration kubernetesVersion"`
+	PodSubnets        []string `yaml:"podSubnets" doc:"At most one IPv4 and one IPv6 subnet. Default 10.244.0.0/16." becomes:"ClusterConfiguration networking.podSubnet"`
+	ServiceSubnets    []string `yaml:"serviceSubnets" doc:"At most one IPv4 and one IPv6 subnet, of the same families as podSubnets. Default 10.96.0.0/12." becomes:"ClusterConfiguration networking.serviceSubnet"`
+	DNSDomain         string   `yaml:"dnsDomain" doc:"Domain of the cluster's services. Default cluster.local." becomes:"ClusterConfiguration networking.dnsDomain"`
 }
 
 // Node is what is particular to one node.
 type Node struct {
-	Name   string            `yaml:"name" doc:"Host name, and name of the Node: lower-case letters, digits, hyphens and dots."`
-	IP     string            `yaml:"ip" doc:"Address that the node is known by, where it has several."`
-	Labels map[string]string `yaml:"labels" doc:"Labels that the node registers with."`
+	Name   string            `yaml:"name" doc:"Host name, and name of the Node: lower-case letters, digits, hyphens and dots." becomes:"nodeRegistration.name; /etc/hostname"`
+	IP     string            `yaml:"ip" doc:"Address that the node is known by, where it has several." becomes:"localAPIEndpoint.advertiseAddress; nodeRegistration.kubeletExtraArgs node-ip"`
+	Labels map[string]string `yaml:"labels" doc:"Labels that the node registers with." becomes:"nodeRegistration.kubeletExtraArgs node-labels"`
 	// Taints is nil where the role does not speak of taints, which means the
 	// usual ones for the node's role; empty means none at all.
-	Taints []Taint `yaml:"taints" doc:"Taints that the node registers with, as key[=value]:Effect. Default: what the role usually has (control planes are tainted). An empty list means no taint."`
+	Taints []Taint `yaml:"taints" doc:"Taints that the node registers with, as key[=value]:Effect. Default: what the role usually has (control planes are tainted). An empty list means no taint." becomes:"nodeRegistration.taints"`
 }
 
 // SSH says who may log in.
@@ -161,10 +161,9 @@ func (r *Role) Position(path string) diag.Position { return r.doc.Position(path)
 func Schema() map[string]any {
 	s := document.Schema("Slipway role", Role{})
 	properties := s["properties"].(map[string]any)
-	delete(properties, "join") // it is known only to be refused by name
 	properties["version"].(map[string]any)["const"] = version
 	properties["role"].(map[string]any)["enum"] = roles()
-	s["required"] = []string{"version", "role", "init"}
+	s["required"] = []string{"version", "role"}
 	return s
 }
 
