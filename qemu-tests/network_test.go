@@ -68,7 +68,8 @@ func (n *network) close() {
 }
 
 // machine adds a machine that has these addresses, the first of them of IPv4:
-// by it the test finds the way in. The name is also that of its port.
+// by it the test finds the way in. The name is also that of its port. What a
+// role says of the card goes before; more cards can be added to opts.NICs.
 func (n *network) machine(arch, disk, name string, addresses ...string) *scene {
 	n.t.Helper()
 	s := newSceneNamed(n.t, n.t.Name()+"-"+name, arch, disk)
