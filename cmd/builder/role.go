@@ -193,7 +193,11 @@ func checkRole(w io.Writer, name string, f roleFlags) error {
 	if f.image != "" {
 		fits = fmt.Sprintf("; fits %s (%s, %s, Kubernetes %s)", f.image, p.image.Profile, p.image.Architecture, p.image.KubernetesVersion)
 	}
-	_, err = fmt.Fprintf(w, "%s: fine: %s %q, starts a new cluster%s\n", name, p.role.Role, p.role.Cluster.Name, fits)
+	does := map[bool]string{true: "starts a new cluster", false: "joins it"}[p.role.Init != nil]
+	if p.role.Role == role.Etcd {
+		does = fmt.Sprintf("one of %d members", len(p.role.Etcd.Members))
+	}
+	_, err = fmt.Fprintf(w, "%s: fine: %s %q, %s%s\n", name, p.role.Role, p.role.Cluster.Name, does, fits)
 	return diag.IO(err)
 }
 

@@ -130,7 +130,7 @@ func TestRoleCommandsRefuse(t *testing.T) {
 }
 
 func TestRoleCheckAsJSON(t *testing.T) {
-	out, err := builder(t, map[string]string{"r.yaml": "version: 1\nrole: x\n"}, "role", "check", "r.yaml", "--output", "json")
+	out, err := builder(t, map[string]string{"r.yaml": "role: x\n"}, "role", "check", "r.yaml", "--output", "json")
 	if diag.ExitCode(err) != diag.ExitInput {
 		t.Errorf("exit status %d: %v", diag.ExitCode(err), err)
 	}
@@ -138,7 +138,7 @@ func TestRoleCheckAsJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &v); err != nil {
 		t.Fatal(err)
 	}
-	want := problem{File: "r.yaml", Line: 2, Column: 7, Message: `unknown role "x"`, Hint: "known: control-plane, worker, etcd"}
+	want := problem{File: "r.yaml", Line: 1, Column: 7, Message: `unknown role "x"`, Hint: "known: control-plane, worker, etcd"}
 	if v.Fine || len(v.Problems) != 2 || v.Problems[1] != want {
 		t.Errorf("got %+v", v)
 	}

@@ -36,7 +36,7 @@ func (c *Configurator) waitAPI(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	return c.waitFor(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
+	return c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) {
 		_, err := client.Send(ctx, http.MethodGet, "/api/v1/namespaces/kube-system", "", nil)
 		return "", err
 	})
@@ -60,14 +60,13 @@ func (c *Configurator) assignSubnet(ctx context.Context) error {
 		return err
 	}
 	path := "/api/v1/nodes/" + c.pinned.NodeName
-	return c.waitFor(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
+	return c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) {
 		var node struct{ Spec struct{ PodCIDR string } }
 		err := client.Get(ctx, path, &node)
 		if err == nil && node.Spec.PodCIDR == "" {
 			_, err = client.Send(ctx, http.MethodPatch, path, "application/merge-patch+json", bytes.NewReader(patch))
 		}
-		var status *kubeapi.StatusError
-		if errors.As(err, &status) && status.Code == http.StatusNotFound {
+		if kubeapi.IsNotFound(err) {
 			return "the kubelet has not registered the node yet", nil
 		}
 		return "", err
@@ -104,7 +103,7 @@ func (c *Configurator) admitAdmin(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	return c.waitFor(ctx, 250*time.Millisecond, func(ctx context.Context) (string, error) {
+	return c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) {
 		_, err := client.Send(ctx, http.MethodGet, "/api/v1/nodes", "", nil)
 		return "", err
 	})
@@ -118,7 +117,7 @@ func (c *Configurator) waitNode(ctx context.Context) error {
 	}
 	defer client.Close()
 	wait := func(ask func(context.Context) (string, error)) error {
-		return c.waitFor(ctx, 500*time.Millisecond, ask)
+		return c.waitFor(ctx, c.local(), ask)
 	}
 	err = wait(func(ctx context.Context) (string, error) { return client.WaitingNode(ctx, c.pinned.NodeName) })
 	if err != nil {
@@ -135,17 +134,28 @@ func (c *Configurator) waitReady(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
-	return c.waitFor(ctx, 500*time.Millisecond, func(ctx context.Context) (string, error) {
+	return c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) {
 		return client.Waiting(ctx, c.pinned.NodeName)
 	})
 }
 
+// pace is how to wait for something.
+type pace struct {
+	first, most time.Duration // between two questions; ever longer, up to the most
+	patience    time.Duration // how long an error is no news
+	why         func(error) string
+}
+
+// local is how to wait for what this node starts itself: its API server does
+// not answer for a while at every start.
+func (c *Configurator) local() pace {
+	return pace{first: 250 * time.Millisecond, most: 500 * time.Millisecond, patience: 20 * time.Second, why: c.why}
+}
+
 // waitFor asks until the answer is that there is nothing to wait for. What
-// there is, is told when it changes; an API server that does not answer, which
-// is so at every start for a while, only after some time.
-func (c *Configurator) waitFor(ctx context.Context, pause time.Duration, ask func(context.Context) (string, error)) error {
-	const patience = 20 * time.Second
-	said, since := "", time.Now()
+// there is, is told when it changes.
+func (c *Configurator) waitFor(ctx context.Context, p pace, ask func(context.Context) (string, error)) error {
+	said, since, pause := "", time.Now(), p.first
 	for {
 		asked, cancel := context.WithTimeout(ctx, 10*time.Second)
 		waiting, err := ask(asked)
@@ -158,8 +168,8 @@ func (c *Configurator) waitFor(ctx context.Context, pause time.Duration, ask fun
 		}
 		if err == nil {
 			since = time.Now()
-		} else if time.Since(since) > patience {
-			waiting = c.why(err)
+		} else if time.Since(since) >= p.patience {
+			waiting = p.why(err)
 		}
 		if waiting != "" && waiting != said {
 			c.status.Waiting(waiting)
@@ -170,6 +180,7 @@ func (c *Configurator) waitFor(ctx context.Context, pause time.Duration, ask fun
 			return ctx.Err()
 		case <-time.After(pause):
 		}
+		pause = min(pause*3/2, p.most)
 	}
 }
 
@@ -228,10 +239,9 @@ func (c *Configurator) dns(ctx context.Context) error {
 	const one = all + "/coredns"
 	var old configMap
 	found := false
-	err = c.waitFor(ctx, 500*time.Millisecond, func(ctx context.Context) (string, error) {
+	err = c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) {
 		err := client.Get(ctx, one, &old)
-		var status *kubeapi.StatusError
-		if errors.As(err, &status) && status.Code == http.StatusNotFound {
+		if kubeapi.IsNotFound(err) {
 			return "", nil
 		}
 		found = err == nil

@@ -7,23 +7,21 @@ import (
 	"strings"
 
 	"github.com/slipway-os/slipway/pkg/kubeadm"
+	"github.com/slipway-os/slipway/pkg/role"
 )
 
 // inspect looks at what is there before anything goes on from it: kubeadm
 // takes damaged keys for good ones. What can be made again is removed and
 // made again; the authorities never are.
 func (c *Configurator) inspect() error {
-	pki := c.path(kubeadm.PKIDir)
-	if !c.journal.Done("authorities") {
+	pki := c.pki()
+	if !c.journal.Done(c.founded()) {
 		if c.journal.Interrupted("authorities") {
 			return nil // its step looks itself
 		}
-		if err := kubeadm.CheckGiven(pki); err != nil {
-			return &FatalError{fmt.Errorf("the certificate authorities that this node was given cannot be used; give each with its key, or none: %w", err)}
-		}
-		return nil
+		return c.inspectGiven(pki)
 	}
-	if err := kubeadm.CheckAuthorities(pki); err != nil {
+	if err := pki.Check(); err != nil {
 		if wrong := clock(err); wrong != nil {
 			return fmt.Errorf("THE CLOCK IS WRONG: %w; set it, or name time.servers in the role", wrong)
 		}
@@ -35,17 +33,46 @@ func (c *Configurator) inspect() error {
 		c.status.Warn(damaged.Error())
 		return nil
 	}
-	if err := c.remake("certificates", "certificates", func() ([]string, error) { return kubeadm.DropDamagedLeaves(pki) }); err != nil {
+	if err := c.remake("certificates", "certificates", pki.DropDamagedLeaves); err != nil {
 		return err
 	}
 	return c.remake("kubeconfigs", "kubeconfigs", func() ([]string, error) {
-		dropped, err := kubeadm.DropDamagedKubeconfigs(c.path(kubeadm.ConfigDir), pki)
+		dropped, err := c.dropDamagedKubeconfigs()
 		if c.journal.Done(ready) {
 			// Whoever takes the key to everything off the node means it.
 			dropped = slices.DeleteFunc(dropped, func(name string) bool { return name == "super-admin.conf" })
 		}
 		return dropped, err
 	})
+}
+
+// founded is the step after which all that others trust must be there.
+func (c *Configurator) founded() string {
+	if c.role.Join == nil {
+		return "authorities"
+	}
+	return "certificates"
+}
+
+// inspectGiven looks at what a config laid down, before anything was made.
+func (c *Configurator) inspectGiven(pki kubeadm.PKI) error {
+	if c.role.Role == role.ControlPlane && c.role.Join != nil && c.role.Join.CertificateKey == "" {
+		if err := pki.Check(); err != nil {
+			if wrong := clock(err); wrong != nil {
+				return fmt.Errorf("THE CLOCK IS WRONG: %w; set it, or name time.servers in the role", wrong)
+			}
+			return &FatalError{fmt.Errorf("a control plane that joins a cluster needs its authorities, as `builder cluster render` lays them down, or join.certificateKey: %w", err)}
+		}
+		return nil
+	}
+	if err := pki.CheckGiven(); err != nil {
+		if c.journal.Done(ready) {
+			c.status.Warn(err.Error()) // the node may well run on
+			return nil
+		}
+		return &FatalError{fmt.Errorf("the certificates that this node was given cannot be used; give each with its key, or none: %w", err)}
+	}
+	return nil
 }
 
 // remake lets a step that is done be done again if something of it is damaged.

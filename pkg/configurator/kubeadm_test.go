@@ -46,7 +46,7 @@ func newNode(t *testing.T) *node {
 
 // phase is kubeadm.Phase in the node's root.
 func (n *node) phase(ctx context.Context, phase, config string, args ...string) error {
-	words := append([]string{"--rootfs", n.root, "init", "phase"}, strings.Fields(phase)...)
+	words := append([]string{"--rootfs", n.root}, strings.Fields(phase)...)
 	words = append(append(words, "--config", strings.TrimPrefix(config, n.root)), args...)
 	if out, err := exec.CommandContext(ctx, n.program, words...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
@@ -103,11 +103,11 @@ func (n *node) boot(upTo string, cut func()) (*Configurator, error) {
 func (n *node) whole() {
 	n.t.Helper()
 	pki := filepath.Join(n.root, kubeadm.PKIDir)
-	must(n.t, kubeadm.CheckAuthorities(pki))
-	if dropped, err := kubeadm.DropDamagedLeaves(pki); err != nil || len(dropped) > 0 {
+	must(n.t, all(pki).Check())
+	if dropped, err := all(pki).DropDamagedLeaves(); err != nil || len(dropped) > 0 {
 		n.t.Errorf("leaves %v are not whole, %v", dropped, err)
 	}
-	if dropped, err := kubeadm.DropDamagedKubeconfigs(filepath.Join(n.root, kubeadm.ConfigDir), pki); err != nil || len(dropped) > 0 {
+	if dropped, err := kubeadm.DropDamagedKubeconfigs(filepath.Join(n.root, kubeadm.ConfigDir), pki, kubeadm.Kubeconfigs(false)); err != nil || len(dropped) > 0 {
 		n.t.Errorf("kubeconfigs %v are not whole, %v", dropped, err)
 	}
 	for _, name := range []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"} {
@@ -170,7 +170,7 @@ func TestPowerCutsInKubeadm(t *testing.T) {
 		if !c.journal.Done(at) {
 			t.Errorf("step %s is not done", at)
 		}
-		authority, err := kubeadm.CAHash(pki)
+		authority, err := all(pki).CAHash()
 		must(t, err)
 		if settled != "" && authority != settled {
 			t.Fatalf("after %s the authority is %s, and was %s", at, authority, settled)
@@ -193,7 +193,7 @@ func TestRepairWithKubeadm(t *testing.T) {
 		}
 	}
 	must(t, c.forgetSecrets())
-	before, err := kubeadm.CAHash(filepath.Join(n.root, kubeadm.PKIDir))
+	before, err := all(filepath.Join(n.root, kubeadm.PKIDir)).CAHash()
 	must(t, err)
 	for _, file := range []string{"pki/apiserver.key", "pki/etcd/peer.crt", "admin.conf", "kubelet.conf"} {
 		must(t, os.Truncate(filepath.Join(n.root, kubeadm.ConfigDir, file), 0))
@@ -210,7 +210,7 @@ func TestRepairWithKubeadm(t *testing.T) {
 	defer cancel()
 	must(t, e.run(ctx, slices.DeleteFunc(again.steps(), func(s step) bool { return s.always })))
 	n.whole()
-	if now, err := kubeadm.CAHash(filepath.Join(n.root, kubeadm.PKIDir)); err != nil || now != before {
+	if now, err := all(filepath.Join(n.root, kubeadm.PKIDir)).CAHash(); err != nil || now != before {
 		t.Errorf("the authority was %s and is %s, %v", before, now, err)
 	}
 }

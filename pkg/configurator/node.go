@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/durable"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/podnet"
+	"github.com/slipway-os/slipway/pkg/role"
 )
 
 // node finds out the node's name and address and pins them, together with
@@ -31,8 +33,14 @@ func (c *Configurator) node(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address, second, err := c.addresses(ctx)
-	if err != nil {
+	var address, second string
+	if c.role.Role == role.Etcd {
+		m, err := c.role.Etcd.Member(name, podnet.HasAddress)
+		if err != nil {
+			return &FatalError{diag.At(c.role.Position("etcd.members"), "name it there, or give it node.name", "%v", err)}
+		}
+		name, address = m.Name, m.IP
+	} else if address, second, err = c.addresses(ctx); err != nil {
 		return err
 	}
 	pinned, err := kubeadm.NewPinned(name, address)
@@ -180,14 +188,33 @@ func (c *Configurator) writeConfig(p kubeadm.Pinned) error {
 		}
 		p.Token, p.CertificateKey = fresh.Token, fresh.CertificateKey
 	}
-	config, err := kubeadm.Config(c.role, c.image, p)
+	config, err := kubeadm.Config(c.role, c.image, p, c.discovery())
 	if err != nil {
 		return err
 	}
-	if err := c.resolveEndpoint(); err != nil {
+	if c.role.Init != nil {
+		err = c.resolveEndpoint()
+	} else if c.role.Join != nil {
+		err = c.writePatches()
+	}
+	if err != nil {
 		return err
 	}
 	return durable.WriteFile(c.path(kubeadmFile), config, 0o600)
+}
+
+// writePatches writes what the node has its own way, though the cluster says
+// otherwise.
+func (c *Configurator) writePatches() error {
+	dir := c.path(kubeadm.PatchDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	name, patch, err := kubeadm.KubeletPatch(c.role)
+	if err != nil || len(c.role.Kubelet) == 0 {
+		return errors.Join(err, removeAll(filepath.Join(dir, name)))
+	}
+	return durable.WriteFile(filepath.Join(dir, name), patch, 0o600)
 }
 
 // resolveEndpoint lets the node know itself by the endpoint's name where no

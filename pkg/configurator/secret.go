@@ -10,13 +10,14 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/slipway-os/slipway/pkg/durable"
+	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/role"
 )
 
 // forgetSecrets removes from the disk what only the start needed. It may be
 // called again.
 func (c *Configurator) forgetSecrets() error {
-	if err := removeAll(c.path(kubeadmFile)); err != nil {
+	if err := removeAll(c.path(kubeadmFile), c.path(kubeadm.CredentialsFile), c.path(bootstrapConfig)); err != nil {
 		return err
 	}
 	if c.pinned.Token != "" || c.pinned.CertificateKey != "" {
@@ -39,7 +40,7 @@ func (c *Configurator) forgetSecrets() error {
 		return err
 	}
 	if _, err := role.Parse(RoleFile, rest); err != nil {
-		c.status.Warn("the role keeps the secrets of its kubeadm documents, for without them it would not be right any more; write them where they are used")
+		c.status.Warn("the role keeps its secrets, for without them it would not be right any more; write them where they are used")
 		return nil
 	}
 	return durable.WriteFile(file, rest, 0o600)
@@ -49,8 +50,8 @@ func (c *Configurator) forgetSecrets() error {
 // secrets, and that nothing needs once the cluster runs.
 func secretFields() []string { return []string{"bootstrapTokens", "certificateKey"} }
 
-// withoutSecrets returns a role without the secrets that its raw kubeadm
-// documents may hold. A role without any comes back as it is, byte by byte.
+// withoutSecrets returns a role without the secrets that it may hold to join
+// with, and its raw kubeadm documents. A role without any comes back as it is, byte by byte.
 func withoutSecrets(text []byte) ([]byte, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
@@ -65,6 +66,12 @@ func withoutSecrets(text []byte) ([]byte, error) {
 			for _, name := range secretFields() {
 				found = drop(d, name) || found
 			}
+		}
+	}
+	if join := value(doc.Content[0], "join"); join != nil {
+		// Digests go with the token.
+		for _, name := range []string{"token", "caCertHashes", "certificateKey"} {
+			found = drop(join, name) || found
 		}
 	}
 	if !found {

@@ -113,6 +113,11 @@ func (r *Runner) fetch(ctx context.Context, s Source) error {
 			return err
 		}
 	}
+	undone, err := earlyNetwork(r.raw, earlyDir)
+	if err != nil {
+		return err
+	}
+	defer undone()
 	networkd := exec.CommandContext(ctx, "/usr/lib/systemd/systemd-networkd")
 	networkd.Env = append(r.env, "SYSTEMD_LOG_TARGET=console", "SYSTEMD_LOG_LEVEL=warning")
 	networkd.Cancel = func() error { return networkd.Process.Signal(unix.SIGTERM) }

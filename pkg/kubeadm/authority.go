@@ -19,12 +19,11 @@ func authorityNames() map[string]string {
 // authorityValidity is how long kubeadm lets an authority live.
 const authorityValidity = 10 * 365 * 24 * time.Hour
 
-// MakeAuthorities makes those authorities below dir, and the key pair of
-// service accounts, of which nothing is there yet. It does what the phases
+// Make makes those authorities, and the key pair of service accounts, of which nothing is there yet. It does what the phases
 // "certs ca" and so on do, without starting kubeadm four times, and leaves each
 // file whole or not there. Algorithm and validity are those of the role's raw
 // ClusterConfiguration, if it gives any.
-func MakeAuthorities(dir string, r *role.Role, now time.Time) error {
+func (p PKI) Make(r *role.Role, now time.Time) error {
 	algorithm, validity := pki.DefaultAlgorithm, authorityValidity
 	for _, raw := range r.Kubeadm {
 		if raw["kind"] != "ClusterConfiguration" {
@@ -40,26 +39,26 @@ func MakeAuthorities(dir string, r *role.Role, now time.Time) error {
 			}
 		}
 	}
-	for _, a := range Authorities() {
-		if anyExists(pairFiles(dir, a)) {
+	for _, a := range p.Authorities {
+		if anyExists(pairFiles(p.Dir, a)) {
 			continue
 		}
 		pair, err := pki.NewAuthority(authorityNames()[a], algorithm, now, validity)
 		if err != nil {
 			return err
 		}
-		if err := writePair(filepath.Join(dir, a+".key"), filepath.Join(dir, a+".crt"), pair); err != nil {
+		if err := writePair(filepath.Join(p.Dir, a+".key"), filepath.Join(p.Dir, a+".crt"), pair); err != nil {
 			return err
 		}
 	}
-	if anyExists(accountFiles(dir)) {
+	if !p.Accounts || anyExists(accountFiles(p.Dir)) {
 		return nil
 	}
 	pair, err := pki.NewServiceAccountKey(algorithm)
 	if err != nil {
 		return err
 	}
-	return writePair(filepath.Join(dir, "sa.key"), filepath.Join(dir, "sa.pub"), pair)
+	return writePair(filepath.Join(p.Dir, "sa.key"), filepath.Join(p.Dir, "sa.pub"), pair)
 }
 
 // writePair writes the key last: a key without its certificate would be taken

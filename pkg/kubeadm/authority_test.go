@@ -19,14 +19,14 @@ import (
 
 func TestMakeAuthorities(t *testing.T) {
 	dir := t.TempDir()
-	if err := kubeadm.MakeAuthorities(dir, &role.Role{}, time.Now()); err != nil {
+	if err := all(dir).Make(&role.Role{}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if err := kubeadm.CheckAuthorities(dir); err != nil {
+	if err := all(dir).Check(); err != nil {
 		t.Errorf("they are not whole: %v", err)
 	}
 	before := map[string][]byte{}
-	for _, f := range kubeadm.AuthorityFiles(dir) {
+	for _, f := range all(dir).AuthorityFiles() {
 		info, err := os.Stat(f)
 		if err != nil {
 			t.Fatal(err)
@@ -43,7 +43,7 @@ func TestMakeAuthorities(t *testing.T) {
 		if err := os.Remove(filepath.Join(dir, "ca.key")); err != nil {
 			t.Fatal(err)
 		}
-		if err := kubeadm.MakeAuthorities(dir, &role.Role{}, time.Now()); err != nil {
+		if err := all(dir).Make(&role.Role{}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		for f, data := range before {
@@ -60,7 +60,7 @@ func TestMakeAuthorities(t *testing.T) {
 	t.Run("as the role says", func(t *testing.T) {
 		dir := t.TempDir()
 		r := &role.Role{Kubeadm: []map[string]any{{"kind": "ClusterConfiguration", "encryptionAlgorithm": "RSA-2048", "caCertificateValidityPeriod": "48h"}}}
-		if err := kubeadm.MakeAuthorities(dir, r, time.Now()); err != nil {
+		if err := all(dir).Make(r, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "etcd/ca.crt"), filepath.Join(dir, "etcd/ca.key"))
@@ -113,7 +113,7 @@ func TestLetKubeletRotate(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(pki, "kubelet-client-current.pem")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	dropped, err := kubeadm.DropDamagedKubeconfigs(dir, filepath.Join(dir, "pki"))
+	dropped, err := kubeadm.DropDamagedKubeconfigs(dir, filepath.Join(dir, "pki"), kubeadm.Kubeconfigs(false))
 	if err != nil || len(dropped) > 0 {
 		t.Errorf("taken for damaged: %v, %v", dropped, err)
 	}

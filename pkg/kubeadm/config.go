@@ -55,15 +55,132 @@ const (
 	defaultPort = "6443"
 )
 
-// Config returns the configuration of `kubeadm init` for a role, as YAML
-// documents. It holds the secrets of p.
-func Config(r *role.Role, image manifest.Image, p Pinned) ([]byte, error) {
-	timeouts := object{
-		// Generous: a slow machine is no reason for the kubelet to kill what
-		// is still starting.
+// CredentialsFile is where a node that joins finds its credentials: a
+// kubeconfig, kubeadm's discovery file.
+const CredentialsFile = "/etc/slipway/join.conf"
+
+// PatchDir is where the patches lie that kubeadm lays over what it writes.
+const PatchDir = "/var/lib/slipway/patches"
+
+// Config returns the configuration of kubeadm's phases for a role, as YAML
+// documents. It holds the secrets of p. Where a node joins, discovery is the
+// kubeconfig by which it finds the cluster, unless the role has a token.
+func Config(r *role.Role, image manifest.Image, p Pinned, discovery string) ([]byte, error) {
+	documents := []object{clusterConfiguration(r, image, p), initConfiguration(r, p)}
+	switch {
+	case r.Join != nil:
+		documents = []object{joinConfiguration(r, p, discovery)}
+	case r.Role == role.ControlPlane:
+		kubelet := object{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "cgroupDriver": "systemd"}
+		merge(kubelet, r.Kubelet)
+		proxy := object{"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration"}
+		merge(proxy, r.KubeProxy)
+		documents = append(documents, kubelet, proxy)
+	}
+	for _, d := range documents {
+		for _, raw := range r.Kubeadm {
+			if raw["kind"] == d["kind"] {
+				merge(d, raw)
+			}
+		}
+	}
+	return yamlDocuments(documents...)
+}
+
+func clusterConfiguration(r *role.Role, image manifest.Image, p Pinned) object {
+	cluster := object{
+		"apiVersion": api, "kind": "ClusterConfiguration",
+		"clusterName": r.Cluster.Name, "kubernetesVersion": image.KubernetesVersion, "imageRepository": image.ImageRepository,
+		"encryptionAlgorithm": "ECDSA-P256",
+		"networking": object{
+			"podSubnet": strings.Join(r.Cluster.PodSubnets, ","), "serviceSubnet": strings.Join(r.Cluster.ServiceSubnets, ","), "dnsDomain": r.Cluster.DNSDomain,
+		},
+	}
+	names := slices.Clone(r.CertSANs)
+	if r.Cluster.Endpoint != "" {
+		host, port := SplitEndpoint(r.Cluster.Endpoint)
+		cluster["controlPlaneEndpoint"] = net.JoinHostPort(host, port)
+	}
+	// A forwarded port of the loopback is how people reach a virtual machine.
+	for _, n := range []string{"127.0.0.1", "localhost"} {
+		if !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	cluster["apiServer"] = object{"certSANs": anySlice(names)}
+	switch {
+	case r.Role == role.Etcd:
+		var members []string
+		for _, m := range r.Etcd.Members {
+			members = append(members, m.Name+"="+etcdURL(m.IP, "2380"))
+		}
+		cluster["etcd"] = object{"local": object{"extraArgs": []any{
+			object{"name": "initial-cluster", "value": strings.Join(members, ",")},
+			object{"name": "initial-cluster-state", "value": "new"},
+			object{"name": "initial-cluster-token", "value": r.Cluster.Name},
+		}}}
+	case r.Etcd != nil:
+		var endpoints []any
+		for _, m := range r.Etcd.Members {
+			endpoints = append(endpoints, etcdURL(m.IP, "2379"))
+		}
+		cluster["etcd"] = object{"external": object{
+			"endpoints": endpoints, "caFile": PKIDir + "/etcd/ca.crt",
+			"certFile": PKIDir + "/apiserver-etcd-client.crt", "keyFile": PKIDir + "/apiserver-etcd-client.key",
+		}}
+	}
+	return cluster
+}
+
+func etcdURL(ip, port string) string { return "https://" + net.JoinHostPort(ip, port) }
+
+func initConfiguration(r *role.Role, p Pinned) object {
+	return object{
+		"apiVersion": api, "kind": "InitConfiguration",
+		"bootstrapTokens":  []any{object{"token": p.Token, "ttl": "24h0m0s", "usages": []any{"signing", "authentication"}, "groups": []any{"system:bootstrappers:kubeadm:default-node-token"}}},
+		"certificateKey":   p.CertificateKey,
+		"localAPIEndpoint": object{"advertiseAddress": p.NodeIP, "bindPort": 6443},
+		"nodeRegistration": registration(r, p),
+		"timeouts":         timeouts(),
+	}
+}
+
+func joinConfiguration(r *role.Role, p Pinned, discovery string) object {
+	join := object{
+		"apiVersion": api, "kind": "JoinConfiguration",
+		"nodeRegistration": registration(r, p),
+		"timeouts":         timeouts(),
+		"patches":          object{"directory": PatchDir},
+	}
+	if r.Join.Token == "" {
+		join["discovery"] = object{"file": object{"kubeConfigPath": discovery}}
+	} else {
+		host, port := SplitEndpoint(r.Cluster.Endpoint)
+		join["discovery"] = object{"bootstrapToken": object{
+			"token": r.Join.Token, "apiServerEndpoint": net.JoinHostPort(host, port), "caCertHashes": anySlice(r.Join.CACertHashes),
+		}}
+	}
+	if r.Role == role.ControlPlane {
+		plane := object{"localAPIEndpoint": object{"advertiseAddress": p.NodeIP, "bindPort": 6443}}
+		if r.Join.CertificateKey != "" {
+			plane["certificateKey"] = r.Join.CertificateKey
+		}
+		join["controlPlane"] = plane
+	}
+	return join
+}
+
+// timeouts are generous: a slow machine is no reason for the kubelet to kill
+// what is still starting.
+func timeouts() object {
+	return object{
 		"controlPlaneComponentHealthCheck": "20m0s", "kubeletHealthCheck": "10m0s", "kubernetesAPICall": "5m0s",
 		"etcdAPICall": "10m0s", "tlsBootstrap": "20m0s", "discovery": "20m0s",
 	}
+}
+
+// registration is how the node registers.
+func registration(r *role.Role, p Pinned) object {
 	addresses := p.NodeIP
 	if p.SecondIP != "" {
 		addresses += "," + p.SecondIP
@@ -90,48 +207,35 @@ func Config(r *role.Role, image manifest.Image, p Pinned) ([]byte, error) {
 		}
 		registration["taints"] = taints
 	}
-	initialisation := object{
-		"apiVersion": api, "kind": "InitConfiguration",
-		"bootstrapTokens":  []any{object{"token": p.Token, "ttl": "24h0m0s", "usages": []any{"signing", "authentication"}, "groups": []any{"system:bootstrappers:kubeadm:default-node-token"}}},
-		"certificateKey":   p.CertificateKey,
-		"localAPIEndpoint": object{"advertiseAddress": p.NodeIP, "bindPort": 6443},
-		"nodeRegistration": registration,
-		"timeouts":         timeouts,
+	return registration
+}
+
+// KubeletPatch returns what a node that joins lays over the configuration of
+// kubelets that it fetches from the cluster, and the name of its file below
+// PatchDir (kubeadm, "Customizing components with the kubeadm API", patches).
+func KubeletPatch(r *role.Role) (name string, patch []byte, err error) {
+	patch, err = yamlDocuments(r.Kubelet)
+	return "kubeletconfiguration0+merge.yaml", patch, err
+}
+
+// StandaloneKubelet returns the configuration of a kubelet that only runs what
+// lies in its directory of manifests: it belongs to no cluster, and nobody can
+// ask it anything.
+func StandaloneKubelet(r *role.Role) ([]byte, error) {
+	kubelet := object{
+		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "cgroupDriver": "systemd",
+		"containerRuntimeEndpoint": criSocket, "staticPodPath": ConfigDir + "/manifests", "resolvConf": "/run/systemd/resolve/resolv.conf",
+		"enableServer":   false,
+		"authentication": object{"anonymous": object{"enabled": false}, "webhook": object{"enabled": false}},
+		"authorization":  object{"mode": "AlwaysAllow"}, // the other mode asks an API server
 	}
-	cluster := object{
-		"apiVersion": api, "kind": "ClusterConfiguration",
-		"clusterName": r.Cluster.Name, "kubernetesVersion": image.KubernetesVersion, "imageRepository": image.ImageRepository,
-		"encryptionAlgorithm": "ECDSA-P256",
-		"networking": object{
-			"podSubnet": strings.Join(r.Cluster.PodSubnets, ","), "serviceSubnet": strings.Join(r.Cluster.ServiceSubnets, ","), "dnsDomain": r.Cluster.DNSDomain,
-		},
-	}
-	names := slices.Clone(r.CertSANs)
-	if r.Cluster.Endpoint != "" {
-		host, port := SplitEndpoint(r.Cluster.Endpoint)
-		cluster["controlPlaneEndpoint"] = net.JoinHostPort(host, port)
-	}
-	// A forwarded port of the loopback is how people reach a virtual machine.
-	for _, n := range []string{"127.0.0.1", "localhost"} {
-		if !slices.Contains(names, n) {
-			names = append(names, n)
-		}
-	}
-	cluster["apiServer"] = object{"certSANs": anySlice(names)}
-	kubelet := object{"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", "cgroupDriver": "systemd"}
 	merge(kubelet, r.Kubelet)
-	proxy := object{"apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration"}
-	merge(proxy, r.KubeProxy)
-	for _, raw := range r.Kubeadm {
-		switch raw["kind"] {
-		case "ClusterConfiguration":
-			merge(cluster, raw)
-		case "InitConfiguration":
-			merge(initialisation, raw)
-		}
-	}
+	return yamlDocuments(kubelet)
+}
+
+func yamlDocuments(documents ...object) ([]byte, error) {
 	var out bytes.Buffer
-	for _, d := range []object{cluster, initialisation, kubelet, proxy} {
+	for _, d := range documents {
 		data, err := plainYAML(d)
 		if err != nil {
 			return nil, fmt.Errorf("writing the kubeadm configuration: %w", err)
@@ -164,17 +268,36 @@ func anySlice(in []string) []any {
 	return out
 }
 
-// merge lays over onto base: objects are merged, everything else replaced.
+// merge lays over onto base: objects are merged, lists of named things too (a
+// flag that is not mentioned stays), everything else replaced.
 func merge(base, over object) {
 	for k, v := range over {
-		if a, ok := base[k].(object); ok {
-			if b, ok := v.(object); ok {
-				merge(a, b)
+		switch old := base[k].(type) {
+		case object:
+			if v, ok := v.(object); ok {
+				merge(old, v)
+				continue
+			}
+		case []any:
+			if v, ok := v.([]any); ok && len(old) > 0 && len(v) > 0 && allNamed(old) && allNamed(v) {
+				kept := slices.DeleteFunc(slices.Clone(old), func(o any) bool {
+					return slices.ContainsFunc(v, func(n any) bool { return n.(object)["name"] == o.(object)["name"] })
+				})
+				base[k] = append(kept, v...)
 				continue
 			}
 		}
 		base[k] = v
 	}
+}
+
+// allNamed reports whether all elements of a list are objects with a name.
+func allNamed(list []any) bool {
+	return !slices.ContainsFunc(list, func(e any) bool {
+		o, _ := e.(object)
+		name, _ := o["name"].(string)
+		return name == ""
+	})
 }
 
 // SplitEndpoint returns host and port of an endpoint, whose port may be
@@ -184,19 +307,4 @@ func SplitEndpoint(endpoint string) (host, port string) {
 		return h, p
 	}
 	return strings.Trim(endpoint, "[]"), defaultPort
-}
-
-// Corefile returns the configuration of CoreDNS: kubeadm's, with two
-// differences. Where the node has no resolver of its own, nothing is forwarded
-// to one; CoreDNS would not start. And it is without the loop plugin, which asks
-// that resolver at each start: pods see the file of systemd-resolved that names
-// no local stub, so there is no loop to find.
-func Corefile(domain string, upstream bool) string {
-	forward := ""
-	if upstream {
-		forward = "    forward . /etc/resolv.conf {\n       max_concurrent 1000\n    }\n"
-	}
-	return ".:53 {\n    errors\n    health {\n       lameduck 5s\n    }\n    ready\n    kubernetes " + domain +
-		" in-addr.arpa ip6.arpa {\n       pods insecure\n       fallthrough in-addr.arpa ip6.arpa\n       ttl 30\n    }\n    prometheus :9153\n" +
-		forward + "    cache 30 {\n       disable success " + domain + "\n       disable denial " + domain + "\n    }\n    reload\n    loadbalance\n}\n"
 }

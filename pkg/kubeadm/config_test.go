@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/slipway-os/slipway/pkg/kubeadm"
+	"github.com/slipway-os/slipway/pkg/kubeadm/kubeadmtest"
 	"github.com/slipway-os/slipway/pkg/manifest"
 	"github.com/slipway-os/slipway/pkg/role"
 )
@@ -58,7 +59,7 @@ func TestConfig(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".role.yaml")
 		t.Run(name, func(t *testing.T) {
 			r := parse(t, file)
-			got, err := kubeadm.Config(r, image(), pinned(name))
+			got, err := kubeadm.Config(r, image(), pinned(name), kubeadm.CredentialsFile)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -76,7 +77,7 @@ func TestConfig(t *testing.T) {
 				t.Errorf("%s differs; got\n%s", golden, got)
 			}
 			// The role must come out of it as it went in.
-			if again, err := kubeadm.Config(r, image(), pinned(name)); err != nil || !bytes.Equal(again, got) {
+			if again, err := kubeadm.Config(r, image(), pinned(name), kubeadm.CredentialsFile); err != nil || !bytes.Equal(again, got) {
 				t.Errorf("a second time it is not the same (%v)", err)
 			}
 			t.Run("kubeadm config validate", func(t *testing.T) { validate(t, got) })
@@ -91,6 +92,13 @@ func validate(t *testing.T, config []byte) {
 		t.Skip("SLIPWAY_KUBEADM names no kubeadm to ask; `make test` takes the one that was compiled")
 	}
 	file := filepath.Join(t.TempDir(), "kubeadm.yaml")
+	// The credentials that it names must be there.
+	ca := kubeadmtest.Authority(t, "kubernetes", kubeadmtest.Validity{})
+	credentials := filepath.Join(t.TempDir(), "join.conf")
+	if err := os.WriteFile(credentials, kubeadmtest.Kubeconfig(t, "https://192.0.2.1:6443", ca, ca.Sign(t, "node", kubeadmtest.Validity{})), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	config = bytes.ReplaceAll(config, []byte(kubeadm.CredentialsFile), []byte(credentials))
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Kubeconfigs are the kubeconfigs that kubeadm writes below ConfigDir.
-func Kubeconfigs() []string {
+// Kubeconfigs are the kubeconfigs that kubeadm writes below ConfigDir on a
+// control plane: one that joins a cluster is not given the key to everything,
+// and its kubelet gets its own from the cluster.
+func Kubeconfigs(join bool) []string {
+	if join {
+		return []string{"admin.conf", "controller-manager.conf", "scheduler.conf"}
+	}
 	return []string{"admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf", "kubelet.conf"}
 }
 
@@ -39,18 +44,18 @@ type kubeconfig struct {
 	} `yaml:"users"`
 }
 
-// DropDamagedKubeconfigs removes kubeconfigs below dir whose credentials
+// DropDamagedKubeconfigs removes kubeconfigs of those names below dir whose credentials
 // cannot be used, with the authorities below pki: kubeadm makes missing ones
 // again, and stops at damaged ones. It returns the names of those that are
 // to be made, the missing ones among them. A kubeconfig that carries no client
 // certificate, which somebody must have written, stays.
-func DropDamagedKubeconfigs(dir, pki string) ([]string, error) {
+func DropDamagedKubeconfigs(dir, pki string, names []string) ([]string, error) {
 	ca, err := authority(pki, "ca")
 	if err != nil {
 		return nil, err
 	}
 	var dropped []string
-	for _, name := range Kubeconfigs() {
+	for _, name := range names {
 		file := filepath.Join(dir, name)
 		also, problem := checkKubeconfig(file, ca)
 		if problem == nil {

@@ -13,40 +13,72 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/slipway-os/slipway/pkg/role"
 )
 
 // PKIDir is where kubeadm keeps certificates.
 const PKIDir = "/etc/kubernetes/pki"
 
-// Authorities are the certificate authorities, and the key pair of service
-// accounts, by their names below PKIDir without suffix. Whatever they signed
-// is worthless without them, so they are never made a second time silently.
-func Authorities() []string { return []string{"ca", "etcd/ca", "front-proxy-ca"} }
+// PKI is the certificates and keys of a node below a directory. Names are
+// kubeadm's, relative to it, without suffix.
+type PKI struct {
+	Dir string
+	// Authorities are the certificate authorities whose keys the node has.
+	// Whatever they signed is worthless without them, so they are never made a
+	// second time silently.
+	Authorities []string
+	// Accounts says that the node has the key pair of service accounts.
+	Accounts bool
+	// Leaves are the certificates that these authorities sign, and by which;
+	// kubeadm makes a missing one again.
+	Leaves map[string]string
+	// Delivered are certificates that were signed elsewhere, and by which
+	// authority: the node has its certificate, not its key.
+	Delivered map[string]string
+}
 
-// Leaves are the certificates that the authorities sign; kubeadm makes a
-// missing one again.
-func Leaves() map[string]string {
-	return map[string]string{
-		"apiserver": "ca", "apiserver-kubelet-client": "ca", "front-proxy-client": "front-proxy-ca",
-		"apiserver-etcd-client": "etcd/ca", "etcd/server": "etcd/ca", "etcd/peer": "etcd/ca", "etcd/healthcheck-client": "etcd/ca",
+// NewPKI returns what a node of a role has below a directory.
+func NewPKI(dir string, r *role.Role) PKI {
+	switch {
+	case r.Role == role.Worker:
+		return PKI{Dir: dir}
+	case r.Role == role.Etcd:
+		return PKI{Dir: dir, Delivered: map[string]string{"etcd/server": "etcd/ca", "etcd/peer": "etcd/ca", "etcd/healthcheck-client": "etcd/ca"}}
 	}
+	p := PKI{
+		Dir: dir, Authorities: []string{"ca", "front-proxy-ca"}, Accounts: true,
+		Leaves: map[string]string{"apiserver": "ca", "apiserver-kubelet-client": "ca", "front-proxy-client": "front-proxy-ca"},
+	}
+	if r.Etcd != nil {
+		p.Delivered = map[string]string{"apiserver-etcd-client": "etcd/ca"}
+		return p
+	}
+	p.Authorities = append(p.Authorities, "etcd/ca")
+	for _, leaf := range []string{"apiserver-etcd-client", "etcd/server", "etcd/peer", "etcd/healthcheck-client"} {
+		p.Leaves[leaf] = "etcd/ca"
+	}
+	return p
 }
 
 // AuthorityFiles returns all files of the authorities and the service account
-// key pair below a directory.
-func AuthorityFiles(dir string) []string {
+// key pair.
+func (p PKI) AuthorityFiles() []string {
 	var files []string
-	for _, a := range Authorities() {
-		files = append(files, pairFiles(dir, a)...)
+	for _, a := range p.Authorities {
+		files = append(files, pairFiles(p.Dir, a)...)
 	}
-	return append(files, accountFiles(dir)...)
+	if p.Accounts {
+		files = append(files, accountFiles(p.Dir)...)
+	}
+	return files
 }
 
-// LeafFiles returns all files of the leaves below a directory.
-func LeafFiles(dir string) []string {
+// LeafFiles returns all files of the leaves.
+func (p PKI) LeafFiles() []string {
 	var files []string
-	for _, l := range slices.Sorted(maps.Keys(Leaves())) {
-		files = append(files, pairFiles(dir, l)...)
+	for _, l := range slices.Sorted(maps.Keys(p.Leaves)) {
+		files = append(files, pairFiles(p.Dir, l)...)
 	}
 	return files
 }
@@ -60,30 +92,54 @@ func accountFiles(dir string) []string {
 	return []string{filepath.Join(dir, "sa.key"), filepath.Join(dir, "sa.pub")}
 }
 
-// CheckAuthorities checks that every authority is whole: kubeadm itself takes
-// an empty key for a good one, and a missing one for an external authority. A
-// *ClockError among the problems means that the clock may be what is wrong.
-func CheckAuthorities(dir string) error {
+// Check checks that every authority is whole, and all that was delivered:
+// kubeadm itself takes an empty key for a good one, and a missing one for an
+// external authority. A *ClockError among the problems means that the clock may
+// be what is wrong.
+func (p PKI) Check() error {
 	var problems []error
-	for _, a := range Authorities() {
-		_, err := authority(dir, a)
+	for _, a := range p.Authorities {
+		_, err := authority(p.Dir, a)
 		problems = append(problems, err)
 	}
-	return errors.Join(append(problems, accounts(dir))...)
+	if p.Accounts {
+		problems = append(problems, accounts(p.Dir))
+	}
+	return errors.Join(append(problems, p.delivered())...)
 }
 
 // CheckGiven checks the authorities that are there before any was made: a
 // user's own. They must be whole, or kubeadm would make up what is missing.
-func CheckGiven(dir string) error {
+func (p PKI) CheckGiven() error {
 	var problems []error
-	for _, a := range Authorities() {
-		if anyExists(pairFiles(dir, a)) {
-			_, err := authority(dir, a)
+	for _, a := range p.Authorities {
+		if anyExists(pairFiles(p.Dir, a)) {
+			_, err := authority(p.Dir, a)
 			problems = append(problems, err)
 		}
 	}
-	if anyExists(accountFiles(dir)) {
-		problems = append(problems, accounts(dir))
+	if p.Accounts && anyExists(accountFiles(p.Dir)) {
+		problems = append(problems, accounts(p.Dir))
+	}
+	return errors.Join(append(problems, p.delivered())...)
+}
+
+// delivered checks what was signed elsewhere.
+func (p PKI) delivered() error {
+	var problems []error
+	for _, leaf := range slices.Sorted(maps.Keys(p.Delivered)) {
+		ca, err := readCertificate(filepath.Join(p.Dir, p.Delivered[leaf]+".crt"))
+		if err != nil {
+			problems = append(problems, err)
+			continue
+		}
+		cert, err := pair(p.Dir, leaf)
+		if err == nil {
+			if err = cert.CheckSignatureFrom(ca); err != nil {
+				err = fmt.Errorf("%s was not signed by %s.crt: %w", filepath.Join(p.Dir, leaf+".crt"), p.Delivered[leaf], err)
+			}
+		}
+		problems = append(problems, err)
 	}
 	return errors.Join(problems...)
 }
@@ -91,17 +147,20 @@ func CheckGiven(dir string) error {
 // DropDamagedAuthorities removes authorities that are not whole. They must be
 // ones that nothing was signed by: what an attempt to make them left that was
 // cut off. Whole ones stay, for they may be the user's own.
-func DropDamagedAuthorities(dir string) error {
-	for _, a := range Authorities() {
-		_, err := authority(dir, a)
+func (p PKI) DropDamagedAuthorities() error {
+	for _, a := range p.Authorities {
+		_, err := authority(p.Dir, a)
 		if clock := (*ClockError)(nil); errors.As(err, &clock) {
 			continue
 		}
-		if err := drop(err, pairFiles(dir, a)); err != nil {
+		if err := drop(err, pairFiles(p.Dir, a)); err != nil {
 			return err
 		}
 	}
-	return drop(accounts(dir), accountFiles(dir))
+	if !p.Accounts {
+		return nil
+	}
+	return drop(accounts(p.Dir), accountFiles(p.Dir))
 }
 
 // drop removes files with which something is wrong. If they could not even be
@@ -153,8 +212,13 @@ func accounts(dir string) error {
 
 // CAHash returns what kubeadm calls the discovery token's CA certificate hash:
 // "sha256:" and the digest of the authority's public key. It is no secret.
-func CAHash(dir string) (string, error) {
-	cert, err := readCertificate(filepath.Join(dir, "ca.crt"))
+// An etcd member knows etcd's own authority only.
+func (p PKI) CAHash() (string, error) {
+	name := "ca"
+	if _, member := p.Delivered["etcd/server"]; member {
+		name = "etcd/ca"
+	}
+	cert, err := readCertificate(filepath.Join(p.Dir, name+".crt"))
 	if err != nil {
 		return "", err
 	}
@@ -165,22 +229,21 @@ func CAHash(dir string) (string, error) {
 // authority or out of date, so that kubeadm makes them again; it takes them
 // for good. It returns the names of those that are to be made, the missing
 // ones among them.
-func DropDamagedLeaves(dir string) ([]string, error) {
+func (p PKI) DropDamagedLeaves() ([]string, error) {
 	var dropped []string
-	leaves := Leaves()
-	for _, leaf := range slices.Sorted(maps.Keys(leaves)) {
-		ca, err := authority(dir, leaves[leaf])
+	for _, leaf := range slices.Sorted(maps.Keys(p.Leaves)) {
+		ca, err := authority(p.Dir, p.Leaves[leaf])
 		if err != nil {
 			return dropped, err
 		}
-		cert, err := pair(dir, leaf)
+		cert, err := pair(p.Dir, leaf)
 		if err == nil {
 			err = cert.CheckSignatureFrom(ca)
 		}
 		if err == nil {
 			continue
 		}
-		if err := drop(err, pairFiles(dir, leaf)); err != nil {
+		if err := drop(err, pairFiles(p.Dir, leaf)); err != nil {
 			return dropped, err
 		}
 		dropped = append(dropped, leaf)

@@ -13,7 +13,11 @@ import (
 
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/kubeadm/kubeadmtest"
+	"github.com/slipway-os/slipway/pkg/role"
 )
+
+// all is what a control plane has that starts a cluster.
+func all(dir string) kubeadm.PKI { return kubeadm.NewPKI(dir, &role.Role{Role: role.ControlPlane}) }
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -70,9 +74,9 @@ func harms(t *testing.T) []harm {
 func TestWholeAuthorities(t *testing.T) {
 	dir := t.TempDir()
 	kubeadmtest.PKI(t, dir)
-	must(t, kubeadm.CheckAuthorities(dir))
-	must(t, kubeadm.CheckGiven(dir))
-	if dropped, err := kubeadm.DropDamagedLeaves(dir); err != nil || len(dropped) > 0 {
+	must(t, all(dir).Check())
+	must(t, all(dir).CheckGiven())
+	if dropped, err := all(dir).DropDamagedLeaves(); err != nil || len(dropped) > 0 {
 		t.Errorf("dropped %v, %v", dropped, err)
 	}
 }
@@ -85,10 +89,10 @@ func TestDamagedAuthorities(t *testing.T) {
 	kubeadmtest.PKI(t, whole)
 	for _, harm := range harms(t) {
 		t.Run(harm.name, func(t *testing.T) {
-			for _, file := range kubeadm.AuthorityFiles("") {
+			for _, file := range all("").AuthorityFiles() {
 				dir := copyOf(t, whole)
 				harm.do(t, filepath.Join(dir, file))
-				err := kubeadm.CheckAuthorities(dir)
+				err := all(dir).Check()
 				if err == nil {
 					t.Errorf("%s: not found", file)
 					continue
@@ -100,7 +104,7 @@ func TestDamagedAuthorities(t *testing.T) {
 				if strings.Contains(err.Error(), "PRIVATE") {
 					t.Errorf("%s: the error quotes a key: %v", file, err)
 				}
-				if _, err := kubeadm.DropDamagedLeaves(dir); strings.HasSuffix(name, "ca") && err == nil {
+				if _, err := all(dir).DropDamagedLeaves(); strings.HasSuffix(name, "ca") && err == nil {
 					t.Errorf("%s: leaves are judged by a damaged authority", file)
 				}
 			}
@@ -115,15 +119,15 @@ func TestDamagedLeaves(t *testing.T) {
 	kubeadmtest.PKI(t, whole)
 	for _, harm := range harms(t) {
 		t.Run(harm.name, func(t *testing.T) {
-			for _, file := range kubeadm.LeafFiles("") {
+			for _, file := range all("").LeafFiles() {
 				dir := copyOf(t, whole)
 				harm.do(t, filepath.Join(dir, file))
 				leaf := strings.TrimSuffix(file, filepath.Ext(file))
-				dropped, err := kubeadm.DropDamagedLeaves(dir)
+				dropped, err := all(dir).DropDamagedLeaves()
 				if err != nil || !reflect.DeepEqual(dropped, []string{leaf}) {
 					t.Errorf("%s: dropped %v, %v", file, dropped, err)
 				}
-				for _, f := range kubeadm.LeafFiles(dir) {
+				for _, f := range all(dir).LeafFiles() {
 					_, err := os.Stat(f)
 					if gone := errors.Is(err, fs.ErrNotExist); gone != strings.HasPrefix(f, filepath.Join(dir, leaf)+".") {
 						t.Errorf("%s: %s gone: %v", file, f, gone)
@@ -141,7 +145,7 @@ func TestMissingLeaf(t *testing.T) {
 	kubeadmtest.PKI(t, dir)
 	must(t, os.Remove(filepath.Join(dir, "etcd/peer.crt")))
 	must(t, os.Remove(filepath.Join(dir, "etcd/peer.key")))
-	if dropped, err := kubeadm.DropDamagedLeaves(dir); err != nil || !reflect.DeepEqual(dropped, []string{"etcd/peer"}) {
+	if dropped, err := all(dir).DropDamagedLeaves(); err != nil || !reflect.DeepEqual(dropped, []string{"etcd/peer"}) {
 		t.Errorf("got %v, %v", dropped, err)
 	}
 }
@@ -154,7 +158,7 @@ func TestUnreadableIsNotDamaged(t *testing.T) {
 	file := filepath.Join(dir, "apiserver.key")
 	must(t, os.Remove(file))
 	must(t, os.Mkdir(file, 0o755))
-	if dropped, err := kubeadm.DropDamagedLeaves(dir); err == nil || len(dropped) > 0 {
+	if dropped, err := all(dir).DropDamagedLeaves(); err == nil || len(dropped) > 0 {
 		t.Errorf("dropped %v, %v", dropped, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "apiserver.crt")); err != nil {
@@ -180,20 +184,20 @@ func TestDates(t *testing.T) {
 			authorities := kubeadmtest.PKI(t, dir)
 			if c.leafOnly {
 				authorities["ca"].Sign(t, "apiserver", c.validity).Write(t, dir, "apiserver")
-				dropped, err := kubeadm.DropDamagedLeaves(dir)
+				dropped, err := all(dir).DropDamagedLeaves()
 				if err != nil || !reflect.DeepEqual(dropped, []string{"apiserver"}) {
 					t.Errorf("dropped %v, %v", dropped, err)
 				}
 				return
 			}
 			kubeadmtest.Authority(t, "ca", c.validity).Write(t, dir, "ca")
-			err := kubeadm.CheckAuthorities(dir)
+			err := all(dir).Check()
 			var clock *kubeadm.ClockError
 			if !errors.As(err, &clock) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "the clock says") {
 				t.Errorf("got %v", err)
 			}
 			// The date may be the clock's fault: nothing is removed for it.
-			must(t, kubeadm.DropDamagedAuthorities(dir))
+			must(t, all(dir).DropDamagedAuthorities())
 			if _, err := os.Stat(filepath.Join(dir, "ca.key")); err != nil {
 				t.Error(err)
 			}
@@ -204,20 +208,20 @@ func TestDates(t *testing.T) {
 // A user's own authority is used, and never replaced: an interrupted attempt
 // removes only what is not whole.
 func TestAUsersOwnAuthority(t *testing.T) {
-	must(t, kubeadm.CheckGiven(t.TempDir())) // none is right too
+	must(t, all(t.TempDir()).CheckGiven()) // none is right too
 	whole := t.TempDir()
 	kubeadmtest.Authorities(t, whole)
-	for _, file := range kubeadm.AuthorityFiles("") {
+	for _, file := range all("").AuthorityFiles() {
 		dir := copyOf(t, whole)
 		must(t, os.Remove(filepath.Join(dir, file)))
-		if err := kubeadm.CheckGiven(dir); err == nil {
+		if err := all(dir).CheckGiven(); err == nil {
 			t.Errorf("without %s it was accepted", file)
 		}
-		must(t, kubeadm.DropDamagedAuthorities(dir))
-		if err := kubeadm.CheckGiven(dir); err != nil {
+		must(t, all(dir).DropDamagedAuthorities())
+		if err := all(dir).CheckGiven(); err != nil {
 			t.Errorf("half of %s is left: %v", file, err)
 		}
-		for _, f := range kubeadm.AuthorityFiles("") {
+		for _, f := range all("").AuthorityFiles() {
 			_, err := os.Stat(filepath.Join(dir, f))
 			half := strings.TrimSuffix(f, filepath.Ext(f)) == strings.TrimSuffix(file, filepath.Ext(file))
 			if gone := errors.Is(err, fs.ErrNotExist); gone != half {
@@ -231,7 +235,7 @@ func TestALeafIsNoAuthority(t *testing.T) {
 	dir := t.TempDir()
 	authorities := kubeadmtest.PKI(t, dir)
 	authorities["ca"].Sign(t, "ca", kubeadmtest.Validity{}).Write(t, dir, "ca")
-	if err := kubeadm.CheckAuthorities(dir); err == nil || !strings.Contains(err.Error(), "no certificate authority") {
+	if err := all(dir).Check(); err == nil || !strings.Contains(err.Error(), "no certificate authority") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -253,7 +257,7 @@ BgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIGCJZX7fev9gPG/gIWC2
 `
 	dir := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(dir, "ca.crt"), []byte(known), 0o644))
-	got, err := kubeadm.CAHash(dir)
+	got, err := all(dir).CAHash()
 	if want := "sha256:fafe7086393529b4b76afe485bd3200c92983792e654a64a89289e6a4aa5dec7"; err != nil || got != want {
 		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
@@ -319,7 +323,7 @@ func TestDamagedKubeconfigs(t *testing.T) {
 				dir := copyOf(t, whole)
 				file := filepath.Join(dir, name)
 				c.do(t, file, ca)
-				dropped, err := kubeadm.DropDamagedKubeconfigs(dir, filepath.Join(dir, "pki"))
+				dropped, err := kubeadm.DropDamagedKubeconfigs(dir, filepath.Join(dir, "pki"), kubeadm.Kubeconfigs(false))
 				must(t, err)
 				if remade := slices.Contains(dropped, name); remade != c.remade || len(dropped) > 1 {
 					t.Errorf("%s: dropped %v", name, dropped)

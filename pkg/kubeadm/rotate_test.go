@@ -19,7 +19,7 @@ func TestAKubeletThatLostItsCertificate(t *testing.T) {
 	kubeadmtest.Kubeconfigs(t, dir, ca)
 	must(t, kubeadm.LetKubeletRotate(dir, filepath.Dir(current)))
 	must(t, os.Truncate(current, 0))
-	if dropped, err := kubeadm.DropDamagedKubeconfigs(dir, pki); err != nil || len(dropped) != 1 || dropped[0] != "kubelet.conf" {
+	if dropped, err := kubeadm.DropDamagedKubeconfigs(dir, pki, kubeadm.Kubeconfigs(false)); err != nil || len(dropped) != 1 || dropped[0] != "kubelet.conf" {
 		t.Errorf("dropped %v, %v", dropped, err)
 	}
 	if _, err := os.Lstat(current); !errors.Is(err, os.ErrNotExist) {
@@ -28,7 +28,7 @@ func TestAKubeletThatLostItsCertificate(t *testing.T) {
 	// And again to the end, over what is left.
 	must(t, os.WriteFile(filepath.Join(dir, "kubelet.conf"), kubeadmtest.Kubeconfig(t, "https://x:6443", ca, ca.Sign(t, "kubelet", kubeadmtest.Validity{})), 0o600))
 	must(t, kubeadm.LetKubeletRotate(dir, filepath.Dir(current)))
-	if dropped, err := kubeadm.DropDamagedKubeconfigs(dir, pki); err != nil || len(dropped) > 0 {
+	if dropped, err := kubeadm.DropDamagedKubeconfigs(dir, pki, kubeadm.Kubeconfigs(false)); err != nil || len(dropped) > 0 {
 		t.Errorf("dropped %v, %v", dropped, err)
 	}
 }

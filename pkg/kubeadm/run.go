@@ -14,13 +14,13 @@ const program = "/usr/bin/kubeadm"
 
 // Error is a phase that failed.
 type Error struct {
-	Phase string
+	Phase string // "init phase certs all"
 	Err   error
 	Said  []string // the last lines that kubeadm printed, without secrets
 }
 
 func (e *Error) Error() string {
-	text := fmt.Sprintf("kubeadm init phase %s: %v", e.Phase, e.Err)
+	text := fmt.Sprintf("kubeadm %s: %v", e.Phase, e.Err)
 	if len(e.Said) > 0 {
 		text += ": " + e.Said[len(e.Said)-1]
 	}
@@ -29,10 +29,10 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Phase runs a phase of `kubeadm init` ("certs all") with a configuration file.
+// Phase runs a phase ("init phase certs all") with a configuration file.
 func Phase(ctx context.Context, phase, config string, args ...string) error {
-	words := append([]string{"init", "phase"}, strings.Fields(phase)...)
-	return run(ctx, program, phase, config, append(append(words, "--config", config), args...))
+	words := append(strings.Fields(phase), "--config", config)
+	return run(ctx, program, phase, config, append(words, args...))
 }
 
 func run(ctx context.Context, program, phase, config string, words []string) error {

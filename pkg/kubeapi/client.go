@@ -37,7 +37,9 @@ type kubeconfig struct {
 	Users []struct {
 		User struct {
 			CertData string `yaml:"client-certificate-data"`
+			CertFile string `yaml:"client-certificate"`
 			KeyData  string `yaml:"client-key-data"`
+			KeyFile  string `yaml:"client-key"`
 		} `yaml:"user"`
 	} `yaml:"users"`
 }
@@ -46,7 +48,8 @@ type kubeconfig struct {
 type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 // FromKubeconfig returns a client with the first cluster and the first user
-// of a kubeconfig, which must carry its certificates inline.
+// of a kubeconfig. Its certificates are inline, but for those of a kubelet,
+// which it rotates in files.
 func FromKubeconfig(data []byte, dial Dialer) (*Client, error) {
 	var k kubeconfig
 	if err := yaml.Unmarshal(data, &k); err != nil {
@@ -59,11 +62,12 @@ func FromKubeconfig(data []byte, dial Dialer) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, err := decode("client-certificate-data", k.Users[0].User.CertData)
+	user := k.Users[0].User
+	cert, err := inlineOrFile("client-certificate-data", user.CertData, user.CertFile)
 	if err != nil {
 		return nil, err
 	}
-	key, err := decode("client-key-data", k.Users[0].User.KeyData)
+	key, err := inlineOrFile("client-key-data", user.KeyData, user.KeyFile)
 	if err != nil {
 		return nil, err
 	}
@@ -79,18 +83,27 @@ func FromKubeconfig(data []byte, dial Dialer) (*Client, error) {
 	if err != nil || server.Scheme != "https" {
 		return nil, fmt.Errorf("reading kubeconfig: server %q is no https address", k.Clusters[0].Cluster.Server)
 	}
-	return &Client{
-		server: "https://" + server.Host,
-		http: &http.Client{
-			Timeout: 30 * time.Second,
-			Transport: &http.Transport{
-				DialContext:     dial,
-				IdleConnTimeout: 30 * time.Second,
-				TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
-			},
-		},
-	}, nil
+	return newClient(server.Host, dial, &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}), nil
 }
+
+// Unverified returns a client without credentials that takes any server's word
+// for who it is: good for what is public, and is verified otherwise.
+func Unverified(server string) *Client {
+	return newClient(server, nil, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
+}
+
+func newClient(server string, dial Dialer, config *tls.Config) *Client {
+	return &Client{
+		server: "https://" + server,
+		http: &http.Client{
+			Timeout:   30 * time.Second,
+			Transport: &http.Transport{DialContext: dial, IdleConnTimeout: 30 * time.Second, TLSClientConfig: config},
+		},
+	}
+}
+
+// Server returns the address that the client asks: host and port.
+func (c *Client) Server() string { return strings.TrimPrefix(c.server, "https://") }
 
 // Close ends idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -125,6 +138,12 @@ func (e *StatusError) Error() string {
 		return fmt.Sprintf("the API server says %d %s", e.Code, http.StatusText(e.Code))
 	}
 	return fmt.Sprintf("the API server says %d: %s", e.Code, e.Message)
+}
+
+// IsNotFound says whether an error is the answer that there is no such thing.
+func IsNotFound(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && status.Code == http.StatusNotFound
 }
 
 // Send sends an object of the API (POST, PUT, PATCH with its content type).

@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"net/http"
+	"net/url"
+	"os"
 	"slices"
 	"strings"
 )
@@ -17,6 +17,13 @@ func decode(field, data string) ([]byte, error) {
 		return nil, fmt.Errorf("reading kubeconfig: %s is missing or not base64", field)
 	}
 	return b, nil
+}
+
+func inlineOrFile(field, data, file string) ([]byte, error) {
+	if data == "" && file != "" {
+		return os.ReadFile(file)
+	}
+	return decode(field, data)
 }
 
 // Object is what nodes and pods have in common here.
@@ -113,8 +120,7 @@ func (c *Client) Waiting(ctx context.Context, node string) (string, error) {
 func (c *Client) WaitingProxy(ctx context.Context) (string, error) {
 	var proxy workload
 	err := c.Get(ctx, "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy", &proxy)
-	var status *StatusError
-	if errors.As(err, &status) && status.Code == http.StatusNotFound {
+	if IsNotFound(err) {
 		return "", nil
 	}
 	if err != nil {
@@ -147,6 +153,38 @@ func (c *Client) WaitingNode(ctx context.Context, node string) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// WaitingOn returns what is missing until a node is Ready and the pods of
+// kube-system on it run and are ready: as far as that node's own kubelet may
+// ask, which is for its node and for its pods.
+func (c *Client) WaitingOn(ctx context.Context, node string) (string, error) {
+	var n Object
+	err := c.Get(ctx, "/api/v1/nodes/"+node, &n)
+	if IsNotFound(err) {
+		return fmt.Sprintf("node %q has not registered", node), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if why := n.unready(); why != "" {
+		return fmt.Sprintf("node %q is not Ready: %s", node, why), nil
+	}
+	var pods List
+	if err := c.Get(ctx, "/api/v1/pods?fieldSelector=spec.nodeName%3D"+url.QueryEscape(node), &pods); err != nil {
+		return "", err
+	}
+	var waiting []string
+	for _, p := range pods.Items {
+		if p.Metadata.Namespace != "kube-system" || p.over() {
+			continue
+		}
+		if why := p.unready(); why != "" {
+			waiting = append(waiting, p.Metadata.Name+" ("+why+")")
+		}
+	}
+	slices.Sort(waiting)
+	return strings.Join(waiting, ", "), nil
 }
 
 // workloads is a list of deployments or daemon sets.

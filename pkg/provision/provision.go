@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/ignition"
+	"github.com/slipway-os/slipway/pkg/networkd"
 	"github.com/slipway-os/slipway/pkg/role"
 )
 
@@ -125,6 +127,9 @@ func fromRole(r *role.Role, roleFile []byte, extraKeys []string) types.Config {
 	}
 	if servers := r.DNS.Servers; len(servers) > 0 {
 		file("/etc/systemd/resolved.conf.d/10-role.conf", 0o644, "[Resolve]\nDNS="+strings.Join(servers, " ")+"\n")
+	}
+	for _, f := range networkd.Files(r.Network) {
+		file(path.Join(networkd.Dir, f.Name), 0o644, f.Content)
 	}
 	return c
 }

@@ -101,6 +101,7 @@ func (r *Role) check(c *checker) {
 	r.checkCluster(c)
 	r.checkPodNetwork(c)
 	r.checkNode(c)
+	r.checkLinks(c)
 	r.checkCertSANs(c)
 	r.checkRaw(c)
 	r.checkKeys(c)
@@ -114,33 +115,6 @@ func (r *Role) check(c *checker) {
 		if _, err := parseAddr(s); err != nil {
 			c.errorf(at("dns.servers", i), "for example 192.0.2.53", "%s: %q is not an IP address", at("dns.servers", i), s)
 		}
-	}
-}
-
-// checkKind checks what the node is and how it comes to a cluster.
-func (r *Role) checkKind(c *checker) {
-	known := true
-	switch {
-	case r.Role == "":
-		c.errorf("role", "one of "+strings.Join(roles(), ", "), "role is missing")
-		known = false
-	case !slices.Contains(roles(), r.Role):
-		hint := diag.Suggest(r.Role, roles())
-		if hint == "" {
-			hint = "known: " + strings.Join(roles(), ", ")
-		}
-		c.errorf("role", hint, "unknown role %q", r.Role)
-		known = false
-	}
-	switch {
-	case c.doc.Has("join"):
-		c.errorf("join", "a control-plane can start a new cluster with init: {}", "join is not supported yet")
-	case r.Init != nil && known && r.Role != ControlPlane:
-		c.errorf("init", "only a control-plane starts a cluster, and join is not supported yet", "init does not go with role %q", r.Role)
-	case r.Init == nil && c.doc.Has("init"):
-		c.errorf("init", "write init: {}", "init has no value")
-	case r.Init == nil:
-		c.errorf("", "write init: {} to start a new cluster on this node", "init is missing")
 	}
 }
 
@@ -160,23 +134,24 @@ func (r *Role) checkRaw(c *checker) {
 		c.group(raw.path, raw.group, raw.fields)
 	}
 	seen := map[string]bool{}
+	known := r.kubeadmKinds()
 	for i, d := range r.Kubeadm {
 		path := at("kubeadm", i)
 		c.group(path, "kubeadm.k8s.io/", d)
 		kind, _ := d["kind"].(string)
-		switch kind {
-		case "ClusterConfiguration", "InitConfiguration":
+		switch {
+		case slices.Contains(known, kind):
 			if seen[kind] {
 				c.errorf(path+".kind", "put both into one", "%s.kind: %s is given twice", path, kind)
 			}
 			seen[kind] = true
 			c.own(path, d, kind)
 			continue
-		case "":
-			c.errorf(path+".kind", "ClusterConfiguration or InitConfiguration", "%s.kind is missing", path)
+		case kind == "":
+			c.errorf(path+".kind", strings.Join(known, " or "), "%s.kind is missing", path)
 			continue
 		}
-		hint := "ClusterConfiguration or InitConfiguration"
+		hint := strings.Join(known, " or ")
 		switch kind {
 		case "KubeletConfiguration":
 			hint = "give its fields in kubelet:"
@@ -185,6 +160,18 @@ func (r *Role) checkRaw(c *checker) {
 		}
 		c.errorf(path+".kind", hint, "%s.kind: %q cannot be given here", path, kind)
 	}
+}
+
+// kubeadmKinds are the kinds of kubeadm's documents that mean something to the
+// node. Control planes may all be given the same ones: each reads its own.
+func (r *Role) kubeadmKinds() []string {
+	switch r.Role {
+	case Worker:
+		return []string{"JoinConfiguration"}
+	case Etcd:
+		return []string{"ClusterConfiguration"}
+	}
+	return []string{"ClusterConfiguration", "InitConfiguration", "JoinConfiguration"}
 }
 
 func (c *checker) group(path, group string, fields map[string]any) {
@@ -211,6 +198,15 @@ func (c *checker) own(path string, document map[string]any, kind string) {
 		{"InitConfiguration", "nodeRegistration.criSocket", fixed},
 		{"InitConfiguration", "nodeRegistration.imagePullPolicy", fixed},
 		{"InitConfiguration", "localAPIEndpoint.advertiseAddress", "node.ip"},
+		{"ClusterConfiguration", "etcd.external", "etcd.members"},
+		{"JoinConfiguration", "nodeRegistration.name", "node.name"},
+		{"JoinConfiguration", "nodeRegistration.taints", "node.taints"},
+		{"JoinConfiguration", "nodeRegistration.criSocket", fixed},
+		{"JoinConfiguration", "nodeRegistration.imagePullPolicy", fixed},
+		{"JoinConfiguration", "discovery", "join"},
+		{"JoinConfiguration", "caCertPath", fixed},
+		{"JoinConfiguration", "controlPlane.certificateKey", "join.certificateKey"},
+		{"JoinConfiguration", "controlPlane.localAPIEndpoint", "node.ip"},
 	} {
 		outer, inner, nested := strings.Cut(f.field, ".")
 		value, given := document[outer]

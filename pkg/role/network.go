@@ -52,11 +52,11 @@ func (r *Role) checkCluster(c *checker) {
 		switch {
 		case err != nil:
 			c.errorf("node.ip", "for example 192.0.2.10", "node.ip: %q is not an IP address", r.Node.IP)
-		case ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast():
+		case !usable(ip):
 			c.errorf("node.ip", "an address that other nodes reach it by", "node.ip: %s cannot be a node's address", ip)
 		default:
 			c.outside("node.ip", ip.String(), pods, services)
-			if len(services) > 0 && services[0].Addr().Is4() != ip.Is4() {
+			if r.Role != Etcd && len(services) > 0 && services[0].Addr().Is4() != ip.Is4() {
 				c.errorf("node.ip", "the API server's address is of the family of the first service subnet", "node.ip is %s, but the first service subnet is %s", family(ip), services[0])
 			}
 			r.Node.IP = ip.String()
@@ -189,6 +189,11 @@ func families(list []subnet) string {
 		return "IPv6"
 	}
 	return "IPv4"
+}
+
+// usable reports whether other nodes may reach a node by an address.
+func usable(ip netip.Addr) bool {
+	return !ip.IsUnspecified() && !ip.IsLoopback() && !ip.IsMulticast()
 }
 
 // parseAddr reads an address of a whole network: without a zone, and not an

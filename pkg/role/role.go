@@ -25,15 +25,17 @@ const version = 1
 // Role is a role that was checked, with defaults filled in.
 type Role struct {
 	Version   int              `yaml:"version" doc:"Version of this format: 1."`
-	Role      string           `yaml:"role" doc:"What the node is: control-plane, worker or etcd. Only a control-plane can start a cluster, and joining one is not supported yet."`
+	Role      string           `yaml:"role" doc:"What the node is: control-plane, worker or etcd. A control-plane starts a cluster or joins one, a worker joins one, an etcd member serves control planes that have no etcd of their own."`
 	Init      *Init            `yaml:"init" doc:"Start a new cluster on this node: write {}."`
-	Join      any              `yaml:"join" doc:"Not supported yet."`
+	Join      *Join            `yaml:"join" doc:"Join a cluster that others start, whenever they do: {} takes the credentials that a config laid down on the node."`
+	Etcd      *EtcdCluster     `yaml:"etcd" doc:"The etcd cluster, where it is not on the control planes: on its members and on the control planes."`
 	Cluster   Cluster          `yaml:"cluster" doc:"The cluster the node belongs to."`
 	Node      Node             `yaml:"node" doc:"The node itself."`
-	CertSANs  []string         `yaml:"certSANs" doc:"More names and IP addresses that the API server's certificate is valid for."`
-	Kubelet   map[string]any   `yaml:"kubelet" doc:"Fields of KubeletConfiguration, merged over what Slipway writes."`
-	KubeProxy map[string]any   `yaml:"kubeProxy" doc:"Fields of KubeProxyConfiguration, merged over what Slipway writes."`
-	Kubeadm   []map[string]any `yaml:"kubeadm" doc:"Documents of kind ClusterConfiguration or InitConfiguration, merged over what Slipway writes."`
+	Network   Network          `yaml:"network" doc:"How the node is connected, where DHCP on every wired interface is not right."`
+	CertSANs  []string         `yaml:"certSANs" doc:"More names and IP addresses that the certificates of the API servers are valid for. What the control plane says that starts the cluster counts for all."`
+	Kubelet   map[string]any   `yaml:"kubelet" doc:"Fields of KubeletConfiguration, merged over what Slipway writes. What the control plane says that starts the cluster counts for all; a node that joins may say otherwise for itself."`
+	KubeProxy map[string]any   `yaml:"kubeProxy" doc:"Fields of KubeProxyConfiguration, merged over what Slipway writes, by the control plane that starts the cluster."`
+	Kubeadm   []map[string]any `yaml:"kubeadm" doc:"Documents of kind ClusterConfiguration, InitConfiguration (both by the control plane that starts the cluster) or JoinConfiguration, merged over what Slipway writes."`
 	SSH       SSH              `yaml:"ssh" doc:"Logging in over SSH. Without keys there is no SSH."`
 	Time      Servers          `yaml:"time" doc:"Time synchronisation. Without servers there is none."`
 	DNS       Servers          `yaml:"dns" doc:"Resolvers of the node, besides those that DHCP names."`
@@ -42,9 +44,6 @@ type Role struct {
 	doc     *document.Document
 	objects []map[string]any // of the manifests
 }
-
-// Init says how a new cluster is started. It has no fields yet.
-type Init struct{}
 
 // Cluster is what all nodes of a cluster agree on.
 type Cluster struct {
@@ -167,13 +166,12 @@ func (r *Role) Position(path string) diag.Position { return r.doc.Position(path)
 func Schema() map[string]any {
 	s := document.Schema("Slipway role", Role{})
 	properties := s["properties"].(map[string]any)
-	delete(properties, "join") // it is known only to be refused by name
 	properties["version"].(map[string]any)["const"] = version
 	properties["role"].(map[string]any)["enum"] = roles()
 	cluster := properties["cluster"].(map[string]any)["properties"].(map[string]any)
 	cluster["podNetwork"].(map[string]any)["properties"].(map[string]any)["backend"].(map[string]any)["enum"] = backends()
 	properties["manifests"].(map[string]any)["items"] = map[string]any{"type": []string{"object", "string"}}
-	s["required"] = []string{"version", "role", "init"}
+	s["required"] = []string{"version", "role"}
 	return s
 }
 

@@ -20,25 +20,50 @@ const (
 	ecdsaKey   = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBI3yDJl5u43MeTEG6/HrOHhsoqa3qI6aNWHMNBrxgavqNV+qUex2udHiLHc0ZiTVOSnaXuXhnHBkHzEF2An8ogQ= x"
 )
 
-// head is the least a role can be; what a test adds begins on line 4.
-const head = "version: 1\nrole: control-plane\ninit: {}\n"
+// head is the least a role can be; what a test adds begins on line 4. To
+// worker and etcd something has to be added.
+const (
+	head   = "version: 1\nrole: control-plane\ninit: {}\n"
+	worker = "version: 1\nrole: worker\n"
+	etcd   = "version: 1\nrole: etcd\n"
+	caHash = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+)
 
 func TestBadRoles(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
 		{"not YAML", head + "cluster:\n\tname: a\n", `r.yaml:5:1: not valid YAML: found character that cannot start any token (indent with spaces, not tabs)`},
 		{"key given twice", head + "role: worker\n", `r.yaml:4:1: field "role" is given twice`},
-		{"empty file", "", "r.yaml:1:1: version is missing (write version: 1)\nr.yaml:1:1: role is missing (one of control-plane, worker, etcd)\nr.yaml:1:1: init is missing (write init: {} to start a new cluster on this node)"},
+		{"empty file", "", "r.yaml:1:1: version is missing (write version: 1)\nr.yaml:1:1: role is missing (one of control-plane, worker, etcd)"},
 		{"unknown field", head + "cluster: {nmae: a}\n", `r.yaml:4:11: unknown field "nmae" (did you mean "name"?)`},
 		{"version of the future, nothing else matters", "version: 2\nrole: [x]\nnews: 1\n", `r.yaml:1:10: unknown version 2 (this program knows version 1)`},
 		{"version in quotes", strings.Replace(head, "1", `"1"`, 1), `r.yaml:1:10: version must be a whole number, not "1"`},
 		{"no version", "role: control-plane\ninit: {}\n", `r.yaml:1:1: version is missing (write version: 1)`},
 		{"unknown role", "version: 1\nrole: controlplane\ninit: {}\n", `r.yaml:2:7: unknown role "controlplane" (did you mean "control-plane"?)`},
 		{"foreign role", "version: 1\nrole: x\ninit: {}\n", `r.yaml:2:7: unknown role "x" (known: control-plane, worker, etcd)`},
-		{"neither init nor join", "version: 1\nrole: control-plane\n", `r.yaml:1:1: init is missing (write init: {} to start a new cluster on this node)`},
+		{"neither init nor join", "version: 1\nrole: control-plane\n", `r.yaml:1:1: init or join is missing (write init: {} to start a new cluster on this node, or join: {} to join one)`},
 		{"init without a value", "version: 1\nrole: control-plane\ninit:\n", `r.yaml:3:6: init has no value (write init: {})`},
 		{"init with a field", "version: 1\nrole: control-plane\ninit: {x: 1}\n", `r.yaml:3:8: unknown field "x" (write {})`},
-		{"join", "version: 1\nrole: worker\njoin: {token: abcdef.0123456789abcdef}\n", `r.yaml:3:7: join is not supported yet (a control-plane can start a new cluster with init: {})`},
-		{"worker that starts a cluster", "version: 1\nrole: worker\ninit: {}\n", `r.yaml:3:7: init does not go with role "worker" (only a control-plane starts a cluster, and join is not supported yet)`},
+		{"init and join", head + "join: {}\n", `r.yaml:4:7: join does not go with init (a node either starts a cluster or joins one)`},
+		{"join without a value", worker + "join:\n", `r.yaml:3:6: join has no value (write join: {}, if its credentials lie on the node, or give a token)`},
+		{"worker that starts a cluster", worker + "init: {}\n", `r.yaml:3:7: init does not go with role "worker" (only a control-plane starts a cluster; write join: {})`},
+		{"worker that does not join", worker, `r.yaml:1:1: join is missing (write join: {}, if its credentials lie on the node, or give a token)`},
+		{"token alone", worker + "join: {token: abcdef.0123456789abcdef}\n", "r.yaml:3:15: join.token alone does not tell which cluster is meant (give join.caCertHashes; firstboot status on a control plane says it)\nr.yaml:3:15: join.token does not say where the API server is (give cluster.endpoint)"},
+		{"token that is none", worker + "cluster: {endpoint: cp}\njoin: {token: ABCDEF.0123456789abcdef, caCertHashes: ['" + caHash + "']}\n", `r.yaml:4:15: join.token is not a bootstrap token (six and sixteen characters of a-z and 0-9, as kubeadm token create prints)`},
+		{"digest without what it is of", worker + "cluster: {endpoint: cp}\njoin: {token: abcdef.0123456789abcdef, caCertHashes: ['" + caHash[7:] + "']}\n", `r.yaml:4:55: join.caCertHashes[0] is not the digest of a CA (sha256: and 64 digits of 0-9 and a-f)`},
+		{"digest without a token", worker + "join: {caCertHashes: ['" + caHash + "']}\n", `r.yaml:3:22: join.caCertHashes goes with join.token only (give the token, or leave both out)`},
+		{"certificate key that is none", "version: 1\nrole: control-plane\ncluster: {endpoint: cp}\njoin: {token: abcdef.0123456789abcdef, caCertHashes: ['" + caHash + "'], certificateKey: secret}\n", `r.yaml:4:147: join.certificateKey is not a key (64 digits of 0-9 and a-f, as kubeadm init phase upload-certs prints)`},
+		{"worker with the key of everything", worker + "cluster: {endpoint: cp}\njoin: {token: abcdef.0123456789abcdef, caCertHashes: ['" + caHash + "'], certificateKey: '" + caHash[7:] + "'}\n", `r.yaml:4:147: join.certificateKey does not go with role "worker": it opens the keys of the whole cluster (leave it out)`},
+		{"worker with names for the API server", worker + "join: {}\ncertSANs: [a]\n", `r.yaml:4:11: certSANs does not go with role "worker" (leave it out)`},
+		{"worker with kubeadm's words for another", worker + "join: {}\nkubeadm: [{kind: ClusterConfiguration}]\n", `r.yaml:4:18: kubeadm[0].kind: "ClusterConfiguration" cannot be given here (JoinConfiguration)`},
+		{"worker that names etcd members", worker + "join: {}\netcd: {members: [{name: e1, ip: 192.0.2.11}]}\n", `r.yaml:4:7: etcd does not go with role "worker" (leave it out)`},
+		{"etcd that joins", etcd + "join: {}\netcd: {members: [{name: e1, ip: 192.0.2.11}]}\n", `r.yaml:3:7: join does not go with role "etcd": etcd members find each other by etcd.members (leave it out)`},
+		{"etcd without members", etcd, `r.yaml:1:1: etcd is missing (etcd: {members: [{name: …, ip: …}]} names all of them)`},
+		{"etcd with no members", etcd + "etcd: {members: []}\n", `r.yaml:3:7: etcd names no members (etcd: {members: [{name: …, ip: …}]} names all of them)`},
+		{"etcd member twice", etcd + "etcd: {members: [{name: e1, ip: 192.0.2.11}, {name: e1, ip: 192.0.2.11}]}\n", "r.yaml:3:53: etcd.members[1].name: \"e1\" is given twice\nr.yaml:3:61: etcd.members[1].ip: 192.0.2.11 is given twice"},
+		{"etcd member without an address", etcd + "etcd: {members: [{name: e1}]}\n", `r.yaml:3:18: etcd.members[0].ip: "" is not an IP address (for example 192.0.2.11)`},
+		{"etcd member nobody can reach", etcd + "etcd: {members: [{name: e1, ip: 127.0.0.1}]}\n", `r.yaml:3:33: etcd.members[0].ip: 127.0.0.1 cannot be a node's address (an address that other nodes reach it by)`},
+		{"etcd node that is no member", etcd + "etcd: {members: [{name: e1, ip: 192.0.2.11}]}\nnode: {name: e2}\n", `r.yaml:4:14: node.name: "e2" is none of the etcd members (name it in etcd.members)`},
+		{"etcd node with a taint", etcd + "etcd: {members: [{name: e1, ip: 192.0.2.11}]}\nnode: {name: e1, taints: []}\n", `r.yaml:4:26: node.taints does not go with role "etcd" (leave it out)`},
 
 		{"cluster name", head + "cluster: {name: My_Cluster}\n", `r.yaml:4:17: cluster.name: "My_Cluster" is not a DNS label (write my-cluster)`},
 		{"domain", head + "cluster: {dnsDomain: cluster..local}\n", `r.yaml:4:22: cluster.dnsDomain: "cluster..local" is not a domain (lower-case letters, digits, hyphens and dots)`},
@@ -92,7 +117,7 @@ func TestBadRoles(t *testing.T) {
 		{"kind of the kubelet's", head + "kubelet: {kind: KubeProxyConfiguration}\n", `r.yaml:4:17: kubelet.kind must be KubeletConfiguration (leave it out)`},
 		{"infinite", head + "kubeProxy: {a: {b: [.inf]}}\n", `r.yaml:4:21: kubeProxy.a.b[0] must be a finite number, not .inf`},
 		{"keys that are numbers", head + "kubelet: {a: {1: b}}\n", `r.yaml:4:15: a field's name must be a string, not the number 1 (write "1", with the quotes)`},
-		{"kubeadm without a kind", head + "kubeadm:\n  - apiServer: {}\n", `r.yaml:5:5: kubeadm[0].kind is missing (ClusterConfiguration or InitConfiguration)`},
+		{"kubeadm without a kind", head + "kubeadm:\n  - apiServer: {}\n", `r.yaml:5:5: kubeadm[0].kind is missing (ClusterConfiguration or InitConfiguration or JoinConfiguration)`},
 		{"kubelet among kubeadm", head + "kubeadm:\n  - kind: KubeletConfiguration\n", `r.yaml:5:11: kubeadm[0].kind: "KubeletConfiguration" cannot be given here (give its fields in kubelet:)`},
 		{"kubeadm twice", head + "kubeadm: [{kind: InitConfiguration}, {kind: InitConfiguration}]\n", `r.yaml:4:45: kubeadm[1].kind: InitConfiguration is given twice (put both into one)`},
 		{"kubeadm's word for what the role says", head + "kubeadm:\n  - kind: ClusterConfiguration\n    networking: {podSubnet: 10.1.0.0/16}\n", `r.yaml:6:29: kubeadm[0].networking.podSubnet cannot be given here (say it with cluster.podSubnets)`},
@@ -112,7 +137,7 @@ func TestBadRoles(t *testing.T) {
 		{"resolver by name", head + "dns: {servers: [dns.example]}\n", `r.yaml:4:17: dns.servers[0]: "dns.example" is not an IP address (for example 192.0.2.53)`},
 		{"resolver with a zone", head + "dns: {servers: ['fe80::1%eth0']}\n", `r.yaml:4:17: dns.servers[0]: "fe80::1%eth0" is not an IP address (for example 192.0.2.53)`},
 
-		{"several at once, in the order of the file", "version: 1\nrole: x\nfoo: 1\ninit: {}\nnode: {ip: x}\n", "r.yaml:2:7: unknown role \"x\" (known: control-plane, worker, etcd)\nr.yaml:3:1: unknown field \"foo\" (known: certSANs, cluster, dns, init, join, kubeProxy, kubeadm, kubelet, manifests, node, role, ssh, time, version)\nr.yaml:5:12: node.ip: \"x\" is not an IP address (for example 192.0.2.10)"},
+		{"several at once, in the order of the file", "version: 1\nrole: x\nfoo: 1\ninit: {}\nnode: {ip: x}\n", "r.yaml:2:7: unknown role \"x\" (known: control-plane, worker, etcd)\nr.yaml:3:1: unknown field \"foo\" (known: certSANs, cluster, dns, etcd, init, join, kubeProxy, kubeadm, kubelet, manifests, network, node, role, ssh, time, version)\nr.yaml:5:12: node.ip: \"x\" is not an IP address (for example 192.0.2.10)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := role.Parse("r.yaml", []byte(c.in))
@@ -340,11 +365,7 @@ func TestSchemaDescribesAllFields(t *testing.T) {
 			walk(path+name+".", p.(map[string]any))
 		}
 	}
-	s := role.Schema()
-	walk("", s)
-	if s["properties"].(map[string]any)["join"] != nil {
-		t.Error("the schema offers join, which is refused")
-	}
+	walk("", role.Schema())
 }
 
 // The node's own small program reads roles too: what this package needs, that
@@ -366,6 +387,8 @@ func TestDependenciesStaySmall(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(head)
+	f.Add(worker + "join: {token: abcdef.0123456789abcdef, caCertHashes: ['" + caHash + "']}\ncluster: {endpoint: cp}\n")
+	f.Add(etcd + "etcd: {members: [{name: e1, ip: 192.0.2.11}]}\n")
 	f.Add(head + "cluster: {endpoint: '[::1]:1', podSubnets: [10.1.0.0/16, 'fd00::/56'], serviceSubnets: [::/0]}\nnode: {taints: [a=b:NoExecute], labels: {a/b: c}}\n")
 	f.Add(head + "ssh: {authorizedKeys: ['from=\"a b\" " + ed25519Key + "']}\ncertSANs: ['*.a', 10.0.0.1]\n")
 	f.Add(head + "kubeadm: [{kind: ClusterConfiguration, a: {1: {2: .nan}}}]\nkubelet: {a: 2026-01-01}\n")
@@ -379,7 +402,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if r.Init == nil || r.Role != role.ControlPlane || r.Cluster.Name == "" || len(r.Cluster.PodSubnets) == 0 {
+		if (r.Init != nil) == (r.Join != nil) != (r.Role == role.Etcd) || r.Init != nil && r.Role != role.ControlPlane || (r.Role == role.Etcd) && r.Etcd == nil || r.Cluster.Name == "" || len(r.Cluster.PodSubnets) == 0 {
 			t.Errorf("accepted %+v", r)
 		}
 		for _, k := range r.SSH.AuthorizedKeys {

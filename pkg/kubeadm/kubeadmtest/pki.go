@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/slipway-os/slipway/pkg/kubeadm"
+	"github.com/slipway-os/slipway/pkg/role"
 )
 
 // Pair is a certificate and its key. What an authority signs is good for a
@@ -97,8 +98,8 @@ func (p Pair) Write(t testing.TB, dir, name string) {
 // directory, and returns the authorities by their names.
 func PKI(t testing.TB, dir string) map[string]Pair {
 	t.Helper()
-	authorities := Authorities(t, dir)
-	for leaf, authority := range kubeadm.Leaves() {
+	all, authorities := kubeadm.NewPKI(dir, &role.Role{}), Authorities(t, dir)
+	for leaf, authority := range all.Leaves {
 		authorities[authority].Sign(t, leaf, Validity{}).Write(t, dir, leaf)
 	}
 	return authorities
@@ -107,8 +108,8 @@ func PKI(t testing.TB, dir string) map[string]Pair {
 // Authorities writes authorities and the key pair of service accounts.
 func Authorities(t testing.TB, dir string) map[string]Pair {
 	t.Helper()
-	authorities := map[string]Pair{}
-	for _, name := range kubeadm.Authorities() {
+	all, authorities := kubeadm.NewPKI(dir, &role.Role{}), map[string]Pair{}
+	for _, name := range all.Authorities {
 		authorities[name] = Authority(t, name, Validity{})
 		authorities[name].Write(t, dir, name)
 	}
@@ -123,7 +124,7 @@ func Authorities(t testing.TB, dir string) map[string]Pair {
 // Kubeconfigs writes all kubeconfigs.
 func Kubeconfigs(t testing.TB, dir string, ca Pair) {
 	t.Helper()
-	for _, name := range kubeadm.Kubeconfigs() {
+	for _, name := range kubeadm.Kubeconfigs(false) {
 		write(t, filepath.Join(dir, name), Kubeconfig(t, "https://127.0.0.1:6443", ca, ca.Sign(t, name, Validity{})))
 	}
 }

@@ -1,0 +1,228 @@
+package configurator
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/slipway-os/slipway/pkg/kubeadm"
+	"github.com/slipway-os/slipway/pkg/kubeapi"
+)
+
+const (
+	kubeletConfig    = kubeadm.ConfigDir + "/kubelet.conf"
+	bootstrapConfig  = kubeadm.ConfigDir + "/bootstrap-kubelet.conf"
+	clusterConfigMap = "/api/v1/namespaces/kube-system/configmaps/kubeadm-config"
+	clusterInfo      = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
+)
+
+// joinAsWorker returns the steps of a worker.
+func (c *Configurator) joinAsWorker() []step {
+	return append(c.withPods(),
+		c.clusterStep(),
+		c.kubeletStep("join phase kubelet-start"),
+		c.admittedStep(),
+		c.joinedStep(),
+	)
+}
+
+// joinAsControlPlane returns the steps of a control plane that joins others.
+func (c *Configurator) joinAsControlPlane() []step {
+	plane := c.planeSteps("join phase control-plane-prepare certs", "join phase control-plane-prepare kubeconfig", "join phase control-plane-prepare control-plane")
+	steps := append(c.withPods(), c.clusterStep())
+	if c.role.Join.CertificateKey != "" {
+		shared := c.phaseStep("shared", "fetching the shared certificates", "join phase control-plane-prepare download-certs")
+		shared.clean = func() error { return c.pki().DropDamagedAuthorities() }
+		steps = append(steps, shared)
+	}
+	steps = append(append(steps, plane...), c.kubeletStep("join phase kubelet-start"))
+	if c.role.Etcd == nil {
+		steps = append(steps, step{name: "etcd", doing: "joining etcd", run: c.joinEtcd, next: podsTellMore, clean: c.dropManifests("etcd")})
+	}
+	return append(steps,
+		c.admittedStep(),
+		step{name: "api", doing: "waiting for the API server of this node", run: c.waitOwnAPI, next: podsTellMore},
+		c.phaseStep("mark", "marking the node as control plane", "join phase control-plane-join mark-control-plane"),
+		c.joinedStep(),
+	)
+}
+
+func (c *Configurator) clusterStep() step {
+	return step{name: "cluster", doing: "waiting for the cluster", run: c.waitCluster, next: "does a control plane run there, and does this node reach it?"}
+}
+
+func (c *Configurator) admittedStep() step {
+	return step{name: "admitted", doing: "waiting for the cluster to admit the kubelet", run: c.waitAdmitted, next: tellsMore}
+}
+
+func (c *Configurator) joinedStep() step {
+	return step{name: ready, doing: "waiting for the node and its pods", run: c.waitJoined, always: true, next: podsTellMore}
+}
+
+// discovery is the kubeconfig by which kubeadm finds the cluster: the one that
+// was laid down, or once that is gone what the node has of its own.
+func (c *Configurator) discovery() string {
+	for _, file := range []string{kubeadm.CredentialsFile, adminConfig, kubeletConfig} {
+		if _, err := os.Stat(c.path(file)); err == nil {
+			return file
+		}
+	}
+	return kubeadm.CredentialsFile
+}
+
+// waitCluster waits for a cluster that may only be started months from now.
+func (c *Configurator) waitCluster(ctx context.Context) error {
+	if c.role.Join.Token != "" {
+		return c.waitToken(ctx)
+	}
+	data, err := os.ReadFile(c.path(c.discovery()))
+	if errors.Is(err, os.ErrNotExist) {
+		return &FatalError{fmt.Errorf("this node has no credentials to join with: %s is missing, and the role gives no join.token; `builder cluster render` lays it down", kubeadm.CredentialsFile)}
+	}
+	if err != nil {
+		return err
+	}
+	client, err := kubeapi.FromKubeconfig(data, nil)
+	if err != nil {
+		return &FatalError{fmt.Errorf("%s: %w", kubeadm.CredentialsFile, err)}
+	}
+	defer client.Close()
+	return c.waitFor(ctx, c.forCluster(client.Server()), func(ctx context.Context) (string, error) {
+		_, err := client.Send(ctx, http.MethodGet, clusterConfigMap, "", nil)
+		if kubeapi.IsNotFound(err) {
+			return "the cluster at " + client.Server() + " is being set up", nil
+		}
+		return "", err
+	})
+}
+
+// waitToken waits for a cluster that knows the role's token. Whether it is the
+// right one kubeadm finds out, by the digest of its CA.
+func (c *Configurator) waitToken(ctx context.Context) error {
+	host, port := kubeadm.SplitEndpoint(c.role.Cluster.Endpoint)
+	client := kubeapi.Unverified(net.JoinHostPort(host, port))
+	defer client.Close()
+	id, _, _ := strings.Cut(c.role.Join.Token, ".")
+	return c.waitFor(ctx, c.forCluster(client.Server()), func(ctx context.Context) (string, error) {
+		var info struct{ Data map[string]string }
+		err := client.Get(ctx, clusterInfo, &info)
+		switch {
+		case kubeapi.IsNotFound(err):
+			return "the cluster at " + client.Server() + " is being set up", nil
+		case err == nil && info.Data["jws-kubeconfig-"+id] == "":
+			return fmt.Sprintf("the cluster at %s does not know the token %s.…: it has expired, or is another cluster's; `kubeadm token create` on a control plane makes one", client.Server(), id), nil
+		}
+		return "", err
+	})
+}
+
+// forCluster is how to wait for a cluster that others start: for however long
+// that takes, and ever more seldom, as many nodes may do so.
+func (c *Configurator) forCluster(server string) pace {
+	return pace{first: time.Second, most: 15 * time.Second, patience: 3 * time.Second, why: func(err error) string { return unreached(server, err) }}
+}
+
+// unreached says what is known of a cluster that a node cannot join yet.
+func unreached(server string, err error) string {
+	var (
+		status  *kubeapi.StatusError
+		foreign *tls.CertificateVerificationError
+		unknown *net.DNSError
+		network *net.OpError
+	)
+	switch {
+	case errors.As(err, &status) && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden):
+		return fmt.Sprintf("the cluster at %s does not take this node's credentials: %s", server, status.Message)
+	case errors.As(err, &status):
+		return fmt.Sprintf("the cluster at %s answers, but is not ready: %s", server, status.Message)
+	case errors.As(err, &foreign):
+		return fmt.Sprintf("who answers at %s is not this node's cluster, or the clock is wrong: %v", server, foreign.Err)
+	case errors.As(err, &unknown):
+		return fmt.Sprintf("the name of the cluster's endpoint %s is not known: %v", server, unknown.Err)
+	case errors.As(err, &network):
+		return fmt.Sprintf("nobody answers at %s yet: %v", server, network.Err)
+	}
+	return fmt.Sprintf("nobody answers at %s yet", server)
+}
+
+// joinEtcd lets the etcd cluster grow by this node, while no other control
+// plane does: etcd takes them one by one.
+func (c *Configurator) joinEtcd(ctx context.Context) error {
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	lease := client.Lease("slipway-etcd-join", c.pinned.NodeName)
+	err = c.waitFor(ctx, c.forCluster(client.Server()), func(ctx context.Context) (string, error) {
+		other, err := lease.Take(ctx)
+		if other != "" {
+			return "control plane " + other + " is joining etcd; one at a time", err
+		}
+		return "", err
+	})
+	if err != nil {
+		return err
+	}
+	defer lease.Keep(ctx)()
+	return c.phase(ctx, "join phase etcd-join", c.path(kubeadmFile))
+}
+
+// waitAdmitted waits until the kubelet has a certificate of its own, and
+// removes the credentials that it got it with.
+func (c *Configurator) waitAdmitted(ctx context.Context) error {
+	local := c.local()
+	local.patience = 0
+	local.why = func(error) string { return "the kubelet has no certificate of the cluster's yet" }
+	err := c.waitFor(ctx, local, func(context.Context) (string, error) {
+		_, err := os.Stat(c.path(kubeletConfig))
+		return "", err
+	})
+	if err != nil {
+		return err
+	}
+	return removeAll(c.path(bootstrapConfig))
+}
+
+// waitOwnAPI waits for the API server of this node, where the endpoint may
+// lead to another's.
+func (c *Configurator) waitOwnAPI(ctx context.Context) error {
+	data, err := os.ReadFile(c.path(adminConfig))
+	if err != nil {
+		return err
+	}
+	client, err := kubeapi.FromKubeconfig(data, func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(c.pinned.NodeIP, "6443"))
+	})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) {
+		_, err := client.Send(ctx, http.MethodGet, "/readyz", "", nil)
+		return "", err
+	})
+}
+
+// waitJoined waits for this node to be Ready, and for the pods of kube-system
+// on it, with what the kubelet may ask.
+func (c *Configurator) waitJoined(ctx context.Context) error {
+	data, err := os.ReadFile(c.path(kubeletConfig))
+	if err != nil {
+		return err
+	}
+	client, err := kubeapi.FromKubeconfig(data, nil)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	waiting := c.local()
+	waiting.why = func(err error) string { return unreached(client.Server(), err) }
+	return c.waitFor(ctx, waiting, func(ctx context.Context) (string, error) { return client.WaitingOn(ctx, c.pinned.NodeName) })
+}

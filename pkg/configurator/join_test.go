@@ -1,0 +1,197 @@
+package configurator
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slipway-os/slipway/pkg/kubeadm"
+	"github.com/slipway-os/slipway/pkg/kubeadm/kubeadmtest"
+	"github.com/slipway-os/slipway/pkg/kubeapi"
+)
+
+const (
+	worker   = "version: 1\nrole: worker\njoin: {}\n"
+	joinPair = "version: 1\nrole: control-plane\njoin: {}\n"
+	member   = "version: 1\nrole: etcd\netcd: {members: [{name: cp1, ip: 192.0.2.10}, {name: e2, ip: 192.0.2.12}]}\n"
+	digest   = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	byToken  = "version: 1\nrole: worker\ncluster: {endpoint: cp}\njoin: {token: abcdef.0123456789abcdef, caCertHashes: ['" + digest + "']}\n"
+)
+
+// configure returns the configurator of a node with a role, on an image that
+// can be anything.
+func configure(t *testing.T, role string) (c *Configurator, said *[]string) {
+	t.Helper()
+	root := newRoot(t, role)
+	write(t, root, imageFile, `{"kubernetesVersion":"v1.37.2","imageRepository":"slipway.local","roles":["control-plane","worker","etcd"]}`)
+	report, said := newReport(t)
+	c, err := newAt(root, report)
+	must(t, err)
+	pinned, err := kubeadm.NewPinned("cp1", "192.0.2.10")
+	must(t, err)
+	must(t, c.pin(pinned))
+	return c, said
+}
+
+func TestStepsOfEachRole(t *testing.T) {
+	for _, c := range []struct{ name, role, want string }{
+		{"a cluster's first", minimal, "node images network authorities certificates kubeconfigs etcd control-plane kubelet api subnet config proxy token admin mark joined dns coredns ready"},
+		{"one more control plane", joinPair, "node images network cluster certificates kubeconfigs control-plane kubelet etcd admitted api mark ready"},
+		{"one with etcd elsewhere", joinPair + "etcd: {members: [{name: e1, ip: 192.0.2.12}]}\n", "node images network cluster certificates kubeconfigs control-plane kubelet admitted api mark ready"},
+		{"worker", worker, "node images network cluster kubelet admitted ready"},
+		{"etcd member", member, "node images etcd kubelet ready"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n, _ := configure(t, c.role)
+			var names []string
+			for _, s := range n.steps() {
+				names = append(names, s.name)
+			}
+			if got := strings.Join(names, " "); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+// What a node needs to join is asked for before anything begins.
+func TestWhatAJoiningNodeWasGiven(t *testing.T) {
+	n, _ := configure(t, joinPair)
+	var fatal *FatalError
+	if err := n.inspect(); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "needs its authorities") {
+		t.Errorf("control plane without authorities: %v", err)
+	}
+	kubeadmtest.Authorities(t, n.path(kubeadm.PKIDir))
+	must(t, n.inspect())
+	must(t, os.Truncate(n.path(kubeadm.PKIDir+"/etcd/ca.key"), 0))
+	if err := n.inspect(); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "etcd/ca.key is empty or damaged") {
+		t.Errorf("an authority is damaged: %v", err)
+	}
+
+	n, _ = configure(t, member)
+	if err := n.inspect(); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "etcd/ca.crt") {
+		t.Errorf("etcd member without certificates: %v", err)
+	}
+	authorities := kubeadmtest.Authorities(t, t.TempDir())
+	etcd := authorities["etcd/ca"]
+	etcd.Write(t, n.path(kubeadm.PKIDir), "etcd/ca")
+	must(t, os.Remove(n.path(kubeadm.PKIDir+"/etcd/ca.key"))) // a member needs it for nothing
+	for _, name := range []string{"etcd/server", "etcd/peer", "etcd/healthcheck-client"} {
+		etcd.Sign(t, name, kubeadmtest.Validity{}).Write(t, n.path(kubeadm.PKIDir), name)
+	}
+	must(t, n.inspect())
+	authorities["ca"].Sign(t, "etcd/peer", kubeadmtest.Validity{}).Write(t, n.path(kubeadm.PKIDir), "etcd/peer")
+	if err := n.inspect(); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "etcd/peer.crt was not signed by etcd/ca.crt") {
+		t.Errorf("a certificate of another authority: %v", err)
+	}
+
+	n, _ = configure(t, worker)
+	must(t, n.inspect())
+	if err := n.waitCluster(t.Context()); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "no credentials to join with") {
+		t.Errorf("worker without credentials: %v", err)
+	}
+}
+
+// A node that joins waits, and says for what.
+func TestWaitingForACluster(t *testing.T) {
+	for _, c := range []struct{ name, role, path, content string }{
+		{"by its credentials", worker, clusterConfigMap, `{}`},
+		{"by a token", byToken, clusterInfo, `{"data":{"jws-kubeconfig-abcdef":"x"}}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n, a, said := newCluster(t, map[string]string{})
+			own, _ := configure(t, c.role)
+			n.role = own.role
+			admin, err := os.ReadFile(n.path(adminConfig))
+			must(t, err)
+			client, err := kubeapi.FromKubeconfig(admin, nil)
+			must(t, err)
+			n.role.Cluster.Endpoint = client.Server()
+			done := make(chan error, 1)
+			go func() { done <- n.waitCluster(t.Context()) }()
+			for {
+				select {
+				case err := <-done:
+					must(t, err)
+					if s := strings.Join(*said, "\n"); !strings.Contains(s, "waiting: the cluster at "+client.Server()+" is being set up") {
+						t.Errorf("said %q", s)
+					}
+					return
+				case <-time.After(time.Millisecond):
+					a.mu.Lock()
+					if len(a.asked) > 0 {
+						a.objects[c.path] = c.content
+					}
+					a.mu.Unlock()
+				}
+			}
+		})
+	}
+}
+
+func TestUnreached(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	address := closed.Addr().String()
+	must(t, closed.Close())
+	for _, c := range []struct {
+		name string
+		err  func() error
+		want string
+	}{
+		{"credentials of another cluster", func() error { return &kubeapi.StatusError{Code: 401, Message: "Unauthorized"} }, "the cluster at cp:6443 does not take this node's credentials: Unauthorized"},
+		{"etcd has no leader", func() error { return &kubeapi.StatusError{Code: 500, Message: "etcdserver: no leader"} }, "the cluster at cp:6443 answers, but is not ready: etcdserver: no leader"},
+		{"nobody listens", func() error {
+			client := kubeapi.Unverified(address)
+			_, err := client.Send(context.Background(), "GET", "/", "", nil)
+			return err
+		}, "nobody answers at cp:6443 yet: connect: connection refused"},
+		{"name that nobody knows", func() error { return &net.DNSError{Err: "no such host", Name: "cp"} }, "the name of the cluster's endpoint cp:6443 is not known: no such host"},
+	} {
+		if got := unreached("cp:6443", c.err()); got != c.want {
+			t.Errorf("%s: got  %s\nwant %s", c.name, got, c.want)
+		}
+	}
+}
+
+// What a node joined with is gone once it is Ready, from the role too.
+func TestCredentialsAfterJoining(t *testing.T) {
+	n, _ := configure(t, byToken)
+	write(t, n.root, kubeadm.CredentialsFile, "secret")
+	write(t, n.root, bootstrapConfig, "secret")
+	must(t, n.writeConfig(n.pinned))
+	must(t, n.forgetSecrets())
+	for _, file := range []string{kubeadm.CredentialsFile, bootstrapConfig, kubeadmFile} {
+		if _, err := os.Stat(n.path(file)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is still there (%v)", file, err)
+		}
+	}
+	role, err := os.ReadFile(n.path(RoleFile))
+	must(t, err)
+	if strings.Contains(string(role), "0123456789abcdef") {
+		t.Errorf("the role still has secrets:\n%s", role)
+	}
+	report, _ := newReport(t)
+	if _, err := newAt(n.root, report); err != nil {
+		t.Errorf("without its secrets the role is not right any more: %v", err)
+	}
+}
+
+// A node's own settings of the kubelet are laid over those of the cluster.
+func TestKubeletPatch(t *testing.T) {
+	n, _ := configure(t, worker+"kubelet: {maxPods: 50}\n")
+	must(t, n.writeConfig(n.pinned))
+	files, err := filepath.Glob(n.path(kubeadm.PatchDir + "/*"))
+	must(t, err)
+	if len(files) != 1 || filepath.Base(files[0]) != "kubeletconfiguration0+merge.yaml" {
+		t.Fatalf("patches %q", files)
+	}
+	if data, err := os.ReadFile(files[0]); err != nil || string(data) != "---\nmaxPods: 50\n" {
+		t.Errorf("%q, %v", data, err)
+	}
+}

@@ -1,0 +1,74 @@
+package configurator
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/slipway-os/slipway/pkg/kubeadm"
+)
+
+// startCluster returns the steps of a control plane that starts a cluster.
+func (c *Configurator) startCluster() []step {
+	// What needs no waiting for the API server's own first steps: it obeys this
+	// user from the start, the administrator only once it has made its roles.
+	superAdmin := []string{"--kubeconfig", c.path(superAdminConfig)}
+	authorities := step{
+		name: "authorities", doing: "making the certificate authorities", run: c.authorities, next: tellsMore,
+		// Nothing was signed by them yet. Those that are whole stay, for they
+		// may be the user's own.
+		clean: func() error { return c.pki().DropDamagedAuthorities() },
+	}
+	plane := c.planeSteps("init phase certs all", "init phase kubeconfig all", "init phase control-plane all")
+	kubeconfigs := &plane[1]
+	write := kubeconfigs.run
+	kubeconfigs.run = func(ctx context.Context) error {
+		if err := write(ctx); err != nil {
+			return err
+		}
+		return kubeadm.LetKubeletRotate(c.path(kubeadm.ConfigDir), c.path(kubeletPKI))
+	}
+	etcd := c.phaseStep("etcd", "configuring etcd", "init phase etcd local")
+	etcd.clean = c.dropManifests("etcd")
+	if c.role.Etcd != nil {
+		etcd = step{name: "etcd", doing: "waiting for the etcd cluster", run: c.waitEtcd, next: "firstboot status on the etcd members tells more"}
+	}
+	steps := append(c.withPods(), authorities, plane[0], plane[1], etcd, plane[2],
+		c.kubeletStep("init phase kubelet-start"),
+		// Not kubeadm's wait-control-plane: it says nothing of why it waits.
+		step{name: "api", doing: "waiting for the API server", run: c.waitAPI, next: podsTellMore},
+		step{name: "subnet", doing: "giving the node its subnet of pods", run: c.assignSubnet, next: podsTellMore},
+		c.phaseStep("config", "storing the configuration in the cluster", "init phase upload-config all", superAdmin...),
+		c.phaseStep("proxy", "adding kube-proxy", "init phase addon kube-proxy", superAdmin...),
+		c.phaseStep("token", "making it ready for nodes to join", "init phase bootstrap-token", superAdmin...),
+		step{name: "admin", doing: "letting the administrator in", run: c.admitAdmin, next: podsTellMore},
+		c.phaseStep("mark", "marking the node as control plane", "init phase mark-control-plane"),
+		// Services lead somewhere then: CoreDNS, started earlier, would wait for
+		// long between its attempts.
+		step{name: "joined", doing: "waiting for the node", run: c.waitNode, next: podsTellMore},
+		step{name: "dns", doing: "configuring cluster DNS", run: c.dns, always: true, next: podsTellMore},
+		c.phaseStep("coredns", "adding CoreDNS", "init phase addon coredns"),
+		step{name: ready, doing: "waiting for the node and its pods", run: c.waitReady, always: true, next: "kubectl --kubeconfig " + adminConfig + " -n kube-system get pods tells more"},
+	)
+	if kubeadm.SharesCertificates(c.role) {
+		upload := c.phaseStep("upload-certs", "storing the shared certificates", "init phase upload-certs", "--upload-certs")
+		steps = slices.Insert(steps, len(steps)-1, upload)
+	}
+	return steps
+}
+
+// authorities makes the certificate authorities in a step of their own, so
+// that whatever is interrupted later finds them whole.
+func (c *Configurator) authorities(context.Context) error {
+	if err := c.pki().Make(c.role, time.Now()); err != nil {
+		return err
+	}
+	if err := c.pki().Check(); err != nil {
+		return err
+	}
+	hash, err := c.pki().CAHash()
+	if err == nil {
+		c.status.Note("cluster CA " + hash)
+	}
+	return err
+}

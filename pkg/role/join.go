@@ -1,0 +1,196 @@
+package role
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/slipway-os/slipway/pkg/diag"
+)
+
+// Init says how a new cluster is started. It has no fields yet.
+type Init struct{}
+
+// Join says how a node comes into a cluster that others started. Without any
+// field its credentials lie on the node, as a kubeconfig.
+type Join struct {
+	Token          string   `yaml:"token" doc:"Bootstrap token of the cluster, for kubeadm's classic flow. Default: the kubeconfig /etc/slipway/join.conf, which a config can lay down."`
+	CACertHashes   []string `yaml:"caCertHashes" doc:"Digests of the cluster's CA, as in sha256:…, with token."`
+	CertificateKey string   `yaml:"certificateKey" doc:"Key of the shared certificates that the cluster holds for a short while, with token. Default: a control plane has them below /etc/kubernetes/pki, where a config can lay them down."`
+}
+
+// EtcdCluster says which etcd members there are that are no control planes.
+type EtcdCluster struct {
+	Members []Member `yaml:"members" doc:"All members of the etcd cluster, this node among them if it is one."`
+}
+
+// Member is an etcd member on a node of its own.
+type Member struct {
+	Name string `yaml:"name" doc:"Name of the node."`
+	IP   string `yaml:"ip" doc:"Address that the other members and the control planes reach it by."`
+}
+
+var (
+	tokenPattern          = regexp.MustCompile(`^[a-z0-9]{6}\.[a-z0-9]{16}$`) // Kubernetes, "Authenticating with Bootstrap Tokens"
+	hashPattern           = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+	certificateKeyPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// checkKind checks what the node is and how it comes to a cluster.
+func (r *Role) checkKind(c *checker) {
+	switch {
+	case r.Role == "":
+		c.errorf("role", "one of "+strings.Join(roles(), ", "), "role is missing")
+	case !slices.Contains(roles(), r.Role):
+		hint := diag.Suggest(r.Role, roles())
+		if hint == "" {
+			hint = "known: " + strings.Join(roles(), ", ")
+		}
+		c.errorf("role", hint, "unknown role %q", r.Role)
+	}
+	if r.Init == nil && c.doc.Has("init") {
+		c.errorf("init", "write init: {}", "init has no value")
+	}
+	if r.Join == nil && c.doc.Has("join") {
+		c.errorf("join", "write join: {}, if its credentials lie on the node, or give a token", "join has no value")
+	}
+	init, join := c.doc.Has("init"), c.doc.Has("join")
+	switch r.Role {
+	case ControlPlane:
+		switch {
+		case init && join:
+			c.errorf("join", "a node either starts a cluster or joins one", "join does not go with init")
+		case !init && !join:
+			c.errorf("", "write init: {} to start a new cluster on this node, or join: {} to join one", "init or join is missing")
+		}
+	case Worker:
+		switch {
+		case init:
+			c.errorf("init", "only a control-plane starts a cluster; write join: {}", "init does not go with role %q", r.Role)
+		case !join:
+			c.errorf("", "write join: {}, if its credentials lie on the node, or give a token", "join is missing")
+		}
+	case Etcd:
+		for _, field := range []string{"init", "join"} {
+			if c.doc.Has(field) {
+				c.errorf(field, "leave it out", "%s does not go with role %q: etcd members find each other by etcd.members", field, r.Role)
+			}
+		}
+	}
+	if r.Join != nil {
+		r.checkJoin(c)
+	}
+	r.checkEtcd(c)
+	r.checkForeign(c)
+}
+
+// checkJoin checks the classic flow. What is wrong is never quoted: it is a
+// secret, or was meant to be one.
+func (r *Role) checkJoin(c *checker) {
+	j := r.Join
+	if c.given("join.token", j.Token) {
+		if !tokenPattern.MatchString(j.Token) {
+			c.errorf("join.token", "six and sixteen characters of a-z and 0-9, as kubeadm token create prints", "join.token is not a bootstrap token")
+		}
+		if len(j.CACertHashes) == 0 {
+			c.errorf("join.token", "give join.caCertHashes; firstboot status on a control plane says it", "join.token alone does not tell which cluster is meant")
+		}
+		if r.Cluster.Endpoint == "" && !c.doc.Has("cluster.endpoint") {
+			c.errorf("join.token", "give cluster.endpoint", "join.token does not say where the API server is")
+		}
+	}
+	for i, hash := range j.CACertHashes {
+		if !hashPattern.MatchString(hash) {
+			c.errorf(at("join.caCertHashes", i), "sha256: and 64 digits of 0-9 and a-f", "%s is not the digest of a CA", at("join.caCertHashes", i))
+		}
+	}
+	if c.given("join.certificateKey", j.CertificateKey) {
+		switch {
+		case !certificateKeyPattern.MatchString(j.CertificateKey):
+			c.errorf("join.certificateKey", "64 digits of 0-9 and a-f, as kubeadm init phase upload-certs prints", "join.certificateKey is not a key")
+		case r.Role == Worker:
+			c.errorf("join.certificateKey", "leave it out", "join.certificateKey does not go with role %q: it opens the keys of the whole cluster", r.Role)
+		}
+	}
+	for _, with := range []string{"join.caCertHashes", "join.certificateKey"} {
+		if c.doc.Has(with) && !c.doc.Has("join.token") {
+			c.errorf(with, "give the token, or leave both out", "%s goes with join.token only", with)
+		}
+	}
+}
+
+// checkEtcd checks the members of an etcd of its own.
+func (r *Role) checkEtcd(c *checker) {
+	switch {
+	case r.Role == Etcd && !c.doc.Has("etcd"):
+		c.errorf("", "etcd: {members: [{name: …, ip: …}]} names all of them", "etcd is missing")
+		return
+	case r.Role == Worker && c.doc.Has("etcd"):
+		c.errorf("etcd", "leave it out", "etcd does not go with role %q", r.Role)
+		return
+	case !c.doc.Has("etcd"):
+		return
+	case r.Etcd == nil || len(r.Etcd.Members) == 0:
+		c.errorf("etcd", "etcd: {members: [{name: …, ip: …}]} names all of them", "etcd names no members")
+		return
+	}
+	names, addresses := map[string]bool{}, map[string]bool{}
+	for i := range r.Etcd.Members {
+		m, path := &r.Etcd.Members[i], at("etcd.members", i)
+		switch {
+		case !isSubdomain(m.Name):
+			c.errorf(path+".name", nameHint(m.Name, true), "%s.name: %q is not a name for a node", path, m.Name)
+		case names[m.Name]:
+			c.errorf(path+".name", "", "%s.name: %q is given twice", path, m.Name)
+		}
+		names[m.Name] = true
+		ip, err := parseAddr(m.IP)
+		switch {
+		case err != nil:
+			c.errorf(path+".ip", "for example 192.0.2.11", "%s.ip: %q is not an IP address", path, m.IP)
+			continue
+		case !usable(ip):
+			c.errorf(path+".ip", "an address that other nodes reach it by", "%s.ip: %s cannot be a node's address", path, ip)
+		case addresses[ip.String()]:
+			c.errorf(path+".ip", "", "%s.ip: %s is given twice", path, ip)
+		}
+		m.IP = ip.String()
+		addresses[m.IP] = true
+	}
+	if name := r.Node.Name; r.Role == Etcd && name != "" && !names[name] {
+		c.errorf("node.name", "name it in etcd.members", "node.name: %q is none of the etcd members", name)
+	}
+}
+
+// checkForeign refuses what only nodes of another role do.
+func (r *Role) checkForeign(c *checker) {
+	if r.Role != Worker && r.Role != Etcd {
+		return
+	}
+	fields := []string{"certSANs", "kubeProxy"}
+	if r.Role == Etcd {
+		fields = append(fields, "node.labels", "node.taints")
+	}
+	for _, field := range fields {
+		if c.doc.Has(field) {
+			c.errorf(field, "leave it out", "%s does not go with role %q", field, r.Role)
+		}
+	}
+}
+
+// Member returns which etcd member a node is: that of its name, else that of
+// one of its addresses.
+func (e *EtcdCluster) Member(name string, has func(ip string) bool) (Member, error) {
+	for _, m := range e.Members {
+		if m.Name == name {
+			return m, nil
+		}
+	}
+	for _, m := range e.Members {
+		if has(m.IP) {
+			return m, nil
+		}
+	}
+	return Member{}, fmt.Errorf("this node is none of the etcd members of the role: it is %q, and has none of their addresses", name)
+}
