@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/flannel"
@@ -62,7 +61,7 @@ func (c *Configurator) applyManifests(ctx context.Context) error {
 // namespace, a definition, somebody who admits it) may only be on its way.
 func (c *Configurator) apply(ctx context.Context, client *kubeapi.Client, objects []map[string]any) error {
 	for _, o := range objects {
-		err := c.waitFor(ctx, 500*time.Millisecond, func(ctx context.Context) (string, error) {
+		err := c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) {
 			err := client.Apply(ctx, o)
 			if err == nil {
 				waiting, err := client.Established(ctx, o)
@@ -102,5 +101,9 @@ func (c *Configurator) bringsNetwork() bool {
 	return c.role.Cluster.PodNetwork.Backend != role.NoNetwork || len(c.role.Manifests) > 0
 }
 
-// noNetwork is what a node says that cannot become Ready by itself.
-const noNetwork = "the role wants no pod network, and no manifests bring one: the node is not Ready, and its pods wait, until somebody installs one"
+// hosted returns what asks for all that runs without a pod network, and says
+// that the rest has to wait.
+func (c *Configurator) hosted(client *kubeapi.Client) func(context.Context, string) (string, error) {
+	c.status.Note("the role wants no pod network: the node is not Ready for pods before somebody installs one")
+	return client.WaitingHosted
+}
