@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/flannel-io/flannel/pkg/backend"
 	"github.com/flannel-io/flannel/pkg/backend/hostgw"
@@ -70,19 +71,10 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	uplink, err := findUplink(addresses, config)
-	if err != nil {
-		return err
-	}
-	fmt.Printf("flanneld %s: %s over %s, with addresses %v\n", version.Version, config.BackendType, uplink.IfaceName, addresses)
-	made, err := newBackend(config.BackendType, nodes, uplink)
-	if err != nil {
-		return err
-	}
 	var wg sync.WaitGroup
-	network, err := made.RegisterNetwork(ctx, &wg, config)
+	network, err := register(ctx, &wg, nodes, config, addresses)
 	if err != nil {
-		return fmt.Errorf("setting up %s: %w", config.BackendType, err)
+		return err
 	}
 	wg.Go(func() { network.Run(ctx) })
 	// Tells that the node's network is there.
@@ -91,6 +83,42 @@ func run(ctx context.Context) error {
 	}
 	wg.Wait()
 	return ctx.Err()
+}
+
+// register sets up the node's end of the network. It tries again where that
+// fails: after a start, the node may have to wait for its address or for its
+// subnet of pods, and the kubelet starts what ends ever more seldom.
+func register(ctx context.Context, wg *sync.WaitGroup, nodes subnet.Manager, config *subnet.Config, a addresses) (backend.Network, error) {
+	try := func() (backend.Network, error) {
+		uplink, err := findUplink(a, config)
+		if err != nil {
+			return nil, err
+		}
+		made, err := newBackend(config.BackendType, nodes, uplink)
+		if err != nil {
+			return nil, err
+		}
+		network, err := made.RegisterNetwork(ctx, wg, config)
+		if err == nil {
+			fmt.Printf("flanneld %s: %s over %s, with addresses %v\n", version.Version, config.BackendType, uplink.IfaceName, a)
+		}
+		return network, err
+	}
+	for said := ""; ; {
+		network, err := try()
+		if err == nil {
+			return network, nil
+		}
+		if said != err.Error() {
+			said = err.Error()
+			fmt.Fprintf(os.Stderr, "setting up %s: %s; trying again\n", config.BackendType, said)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(2 * time.Second):
+		}
+	}
 }
 
 func newBackend(kind string, nodes subnet.Manager, uplink *backend.ExternalInterface) (backend.Backend, error) {
