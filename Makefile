@@ -8,7 +8,7 @@ RUN     ?= .
 # The architectures that this machine's own is not: `make test` boots a small host of each.
 HOSTS   := $(filter-out $(shell $(GO) env GOARCH),amd64 arm64 ppc64le s390x)
 # What the tests judge Slipway's work with.
-JUDGES  := qemu-system-x86 qemu-system-arm qemu-system-ppc qemu-system-s390x qemu-utils ovmf qemu-efi-aarch64 squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool openssl nftables
+JUDGES  := qemu-system-x86 qemu-system-arm qemu-system-ppc qemu-system-s390x qemu-utils ovmf qemu-efi-aarch64 squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool openssl nftables haproxy keepalived
 
 .DEFAULT_GOAL := all
 .PHONY: all help image images hosts test qemu-test judges lint bench clean FORCE

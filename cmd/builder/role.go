@@ -36,11 +36,29 @@ Butane of yours.`,
 		// Without it, cobra would take a misspelt subcommand for a call of help.
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newRoleCheckCommand(), newRoleIgnitionCommand(), &cobra.Command{
+	c.AddCommand(newRoleCheckCommand(), newRoleIgnitionCommand(), newRoleSchemaCommand())
+	return c
+}
+
+func newRoleSchemaCommand() *cobra.Command {
+	var output string
+	c := &cobra.Command{
 		Use:   "schema",
-		Short: "Print the JSON schema of roles",
-		RunE:  func(c *cobra.Command, _ []string) error { return writeJSON(c.OutOrStdout(), role.Schema()) },
-	})
+		Short: "Print the JSON schema of roles, or a page about their fields",
+		Example: `  builder role schema > role.schema.json
+  builder role schema --output markdown > docs/role.md`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch output {
+			case "json":
+				return writeJSON(c.OutOrStdout(), role.Schema())
+			case "markdown":
+				_, err := io.WriteString(c.OutOrStdout(), role.Reference())
+				return diag.IO(err)
+			}
+			return diag.Inputf("--output %q: json or markdown", output)
+		},
+	}
+	c.Flags().StringVar(&output, "output", "json", "json or markdown")
 	return c
 }
 

@@ -46,8 +46,12 @@ func (c *Configurator) standaloneKubelet(ctx context.Context) error {
 	if err := durable.WriteFile(filepath.Join(dir, "kubeadm-flags.env"), []byte(flags), 0o644); err != nil {
 		return err
 	}
-	if out, err := exec.CommandContext(ctx, "/usr/bin/systemctl", "restart", "kubelet.service").CombinedOutput(); err != nil {
-		return fmt.Errorf("starting the kubelet: %w: %s", err, strings.TrimSpace(string(out)))
+	return systemctl(ctx, "restart", "kubelet.service")
+}
+
+func systemctl(ctx context.Context, args ...string) error {
+	if out, err := exec.CommandContext(ctx, "/usr/bin/systemctl", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

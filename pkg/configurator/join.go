@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,7 +42,7 @@ func (c *Configurator) joinAsControlPlane() []step {
 		shared.clean = func() error { return c.pki().DropDamagedAuthorities() }
 		steps = append(steps, shared)
 	}
-	steps = append(append(steps, plane...), c.kubeletStep("join phase kubelet-start"))
+	steps = append(append(append(steps, plane...), c.shareSteps()...), c.kubeletStep("join phase kubelet-start"))
 	if c.role.Etcd == nil {
 		steps = append(steps, step{name: "etcd", doing: "joining etcd", run: c.joinEtcd, next: podsTellMore, clean: c.dropManifests("etcd")})
 	}
@@ -198,7 +199,7 @@ func (c *Configurator) waitOwnAPI(ctx context.Context) error {
 		return err
 	}
 	client, err := kubeapi.FromKubeconfig(data, func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(c.pinned.NodeIP, "6443"))
+		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort(c.pinned.NodeIP, strconv.Itoa(c.role.APIPort())))
 	})
 	if err != nil {
 		return err

@@ -192,13 +192,15 @@ func (c *Configurator) writeConfig(p kubeadm.Pinned) error {
 	if err != nil {
 		return err
 	}
-	if c.role.Init != nil {
-		err = c.resolveEndpoint()
-	} else if c.role.Join != nil {
-		err = c.writePatches()
+	if c.role.Init != nil || c.role.VirtualIP != nil {
+		if err := c.resolveEndpoint(); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
+	if c.role.Join != nil {
+		if err := c.writePatches(); err != nil {
+			return err
+		}
 	}
 	return durable.WriteFile(c.path(kubeadmFile), config, 0o600)
 }
@@ -218,7 +220,8 @@ func (c *Configurator) writePatches() error {
 }
 
 // resolveEndpoint lets the node know itself by the endpoint's name where no
-// resolver does: it is the only one that can be meant yet.
+// resolver does: it is the only one that can be meant yet. Control planes that
+// share an address know that.
 func (c *Configurator) resolveEndpoint() error {
 	host, _ := kubeadm.SplitEndpoint(c.role.Cluster.Endpoint)
 	if host == "" {
@@ -237,7 +240,11 @@ func (c *Configurator) resolveEndpoint() error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	changed := withHost(data, c.pinned.NodeIP, host)
+	address := c.pinned.NodeIP
+	if v := c.role.VirtualIP; v != nil {
+		address = v.Addresses[0]
+	}
+	changed := withHost(data, address, host)
 	if bytes.Equal(changed, data) {
 		return nil
 	}

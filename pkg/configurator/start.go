@@ -33,7 +33,8 @@ func (c *Configurator) startCluster() []step {
 	if c.role.Etcd != nil {
 		etcd = step{name: "etcd", doing: "waiting for the etcd cluster", run: c.waitEtcd, next: "firstboot status on the etcd members tells more"}
 	}
-	steps := append(c.withPods(), authorities, plane[0], plane[1], etcd, plane[2],
+	steps := append(c.withPods(), authorities, plane[0], plane[1], etcd, plane[2])
+	steps = append(append(steps, c.shareSteps()...),
 		c.kubeletStep("init phase kubelet-start"),
 		// Not kubeadm's wait-control-plane: it says nothing of why it waits.
 		step{name: "api", doing: "waiting for the API server", run: c.waitAPI, next: podsTellMore},

@@ -139,7 +139,7 @@ func initConfiguration(r *role.Role, p Pinned) object {
 		"apiVersion": api, "kind": "InitConfiguration",
 		"bootstrapTokens":  []any{object{"token": p.Token, "ttl": "24h0m0s", "usages": []any{"signing", "authentication"}, "groups": []any{"system:bootstrappers:kubeadm:default-node-token"}}},
 		"certificateKey":   p.CertificateKey,
-		"localAPIEndpoint": object{"advertiseAddress": p.NodeIP, "bindPort": 6443},
+		"localAPIEndpoint": object{"advertiseAddress": p.NodeIP, "bindPort": r.APIPort()},
 		"nodeRegistration": registration(r, p),
 		"timeouts":         timeouts(),
 	}
@@ -161,7 +161,7 @@ func joinConfiguration(r *role.Role, p Pinned, discovery string) object {
 		}}
 	}
 	if r.Role == role.ControlPlane {
-		plane := object{"localAPIEndpoint": object{"advertiseAddress": p.NodeIP, "bindPort": 6443}}
+		plane := object{"localAPIEndpoint": object{"advertiseAddress": p.NodeIP, "bindPort": r.APIPort()}}
 		if r.Join.CertificateKey != "" {
 			plane["certificateKey"] = r.Join.CertificateKey
 		}

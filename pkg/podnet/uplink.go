@@ -98,11 +98,22 @@ func uplink(all []link, v6 bool, preferred string) (netip.Addr, bool) {
 	return found, found.IsValid()
 }
 
-// HasAddress says whether an interface of this machine has an address.
-func HasAddress(ip string) bool {
+// LinkOf returns the name of the interface that has an address; "" if none has.
+func LinkOf(ip string) string {
 	wanted, err := netip.ParseAddr(ip)
-	return err == nil && slices.ContainsFunc(links(), func(l link) bool { return slices.Contains(l.addresses, wanted.Unmap()) })
+	if err != nil {
+		return ""
+	}
+	for _, l := range links() {
+		if slices.Contains(l.addresses, wanted.Unmap()) {
+			return l.name
+		}
+	}
+	return ""
 }
+
+// HasAddress says whether an interface of this machine has an address.
+func HasAddress(ip string) bool { return LinkOf(ip) != "" }
 
 // defaultRoute returns the interface of the default route of a family.
 func defaultRoute(v6 bool) string {

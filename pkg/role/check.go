@@ -102,6 +102,7 @@ func (r *Role) check(c *checker) {
 	r.checkPodNetwork(c)
 	r.checkNode(c)
 	r.checkLinks(c)
+	r.checkVirtualIP(c)
 	r.checkCertSANs(c)
 	r.checkRaw(c)
 	r.checkKeys(c)
@@ -181,33 +182,44 @@ func (c *checker) group(path, group string, fields map[string]any) {
 	}
 }
 
-// own refuses fields of a raw kubeadm document that the role has fields for:
-// of two answers to one question, other parts of the node would follow the
-// other one.
-func (c *checker) own(path string, document map[string]any, kind string) {
-	const fixed = "" // nothing says it otherwise
-	for _, f := range []struct{ kind, field, instead string }{
+// owned is a field of a raw kubeadm document that may not be given there.
+type owned struct {
+	kind, field string
+	instead     string // field of the role that says it; "" if the image settles it
+}
+
+// ownedFields are the fields of raw kubeadm documents that the role has fields
+// for, or that are part of the image.
+func ownedFields() []owned {
+	return []owned{
 		{"ClusterConfiguration", "clusterName", "cluster.name"},
 		{"ClusterConfiguration", "controlPlaneEndpoint", "cluster.endpoint"},
 		{"ClusterConfiguration", "networking.podSubnet", "cluster.podSubnets"},
 		{"ClusterConfiguration", "networking.serviceSubnet", "cluster.serviceSubnets"},
 		{"ClusterConfiguration", "networking.dnsDomain", "cluster.dnsDomain"},
-		{"ClusterConfiguration", "certificatesDir", fixed},
+		{"ClusterConfiguration", "certificatesDir", ""},
+		{"ClusterConfiguration", "etcd.external", "etcd.members"},
 		{"InitConfiguration", "nodeRegistration.name", "node.name"},
 		{"InitConfiguration", "nodeRegistration.taints", "node.taints"},
-		{"InitConfiguration", "nodeRegistration.criSocket", fixed},
-		{"InitConfiguration", "nodeRegistration.imagePullPolicy", fixed},
+		{"InitConfiguration", "nodeRegistration.criSocket", ""},
+		{"InitConfiguration", "nodeRegistration.imagePullPolicy", ""},
 		{"InitConfiguration", "localAPIEndpoint.advertiseAddress", "node.ip"},
-		{"ClusterConfiguration", "etcd.external", "etcd.members"},
 		{"JoinConfiguration", "nodeRegistration.name", "node.name"},
 		{"JoinConfiguration", "nodeRegistration.taints", "node.taints"},
-		{"JoinConfiguration", "nodeRegistration.criSocket", fixed},
-		{"JoinConfiguration", "nodeRegistration.imagePullPolicy", fixed},
+		{"JoinConfiguration", "nodeRegistration.criSocket", ""},
+		{"JoinConfiguration", "nodeRegistration.imagePullPolicy", ""},
 		{"JoinConfiguration", "discovery", "join"},
-		{"JoinConfiguration", "caCertPath", fixed},
+		{"JoinConfiguration", "caCertPath", ""},
 		{"JoinConfiguration", "controlPlane.certificateKey", "join.certificateKey"},
 		{"JoinConfiguration", "controlPlane.localAPIEndpoint", "node.ip"},
-	} {
+	}
+}
+
+// own refuses fields of a raw kubeadm document that the role has fields for:
+// of two answers to one question, other parts of the node would follow the
+// other one.
+func (c *checker) own(path string, document map[string]any, kind string) {
+	for _, f := range ownedFields() {
 		outer, inner, nested := strings.Cut(f.field, ".")
 		value, given := document[outer]
 		if nested {
@@ -218,7 +230,7 @@ func (c *checker) own(path string, document map[string]any, kind string) {
 			continue
 		}
 		hint := "leave it out: it is part of the image"
-		if f.instead != fixed {
+		if f.instead != "" {
 			hint = "say it with " + f.instead
 		}
 		c.errorf(path+"."+f.field, hint, "%s.%s cannot be given here", path, f.field)

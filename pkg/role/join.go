@@ -15,20 +15,20 @@ type Init struct{}
 // Join says how a node comes into a cluster that others started. Without any
 // field its credentials lie on the node, as a kubeconfig.
 type Join struct {
-	Token          string   `yaml:"token" doc:"Bootstrap token of the cluster, for kubeadm's classic flow. Default: the kubeconfig /etc/slipway/join.conf, which a config can lay down."`
-	CACertHashes   []string `yaml:"caCertHashes" doc:"Digests of the cluster's CA, as in sha256:…, with token."`
-	CertificateKey string   `yaml:"certificateKey" doc:"Key of the shared certificates that the cluster holds for a short while, with token. Default: a control plane has them below /etc/kubernetes/pki, where a config can lay them down."`
+	Token          string   `yaml:"token" doc:"Bootstrap token of the cluster, for kubeadm's classic flow. Default: the kubeconfig /etc/slipway/join.conf, which a config can lay down." becomes:"JoinConfiguration discovery.bootstrapToken.token, tlsBootstrapToken"`
+	CACertHashes   []string `yaml:"caCertHashes" doc:"Digests of the cluster's CA, as in sha256:…, with token." becomes:"JoinConfiguration discovery.bootstrapToken.caCertHashes"`
+	CertificateKey string   `yaml:"certificateKey" doc:"Key of the shared certificates that the cluster holds for a short while, with token. Default: a control plane has them below /etc/kubernetes/pki, where a config can lay them down." becomes:"JoinConfiguration controlPlane.certificateKey"`
 }
 
 // EtcdCluster says which etcd members there are that are no control planes.
 type EtcdCluster struct {
-	Members []Member `yaml:"members" doc:"All members of the etcd cluster, this node among them if it is one."`
+	Members []Member `yaml:"members" doc:"All members of the etcd cluster, this node among them if it is one." becomes:"ClusterConfiguration etcd.external.endpoints; on a member etcd.local.extraArgs initial-cluster"`
 }
 
-// Member is an etcd member on a node of its own.
+// Member is one of several nodes that know each other.
 type Member struct {
 	Name string `yaml:"name" doc:"Name of the node."`
-	IP   string `yaml:"ip" doc:"Address that the other members and the control planes reach it by."`
+	IP   string `yaml:"ip" doc:"Address that the others reach it by."`
 }
 
 var (
@@ -135,9 +135,21 @@ func (r *Role) checkEtcd(c *checker) {
 		c.errorf("etcd", "etcd: {members: [{name: …, ip: …}]} names all of them", "etcd names no members")
 		return
 	}
+	c.members("etcd.members", r.Etcd.Members)
+	names := map[string]bool{}
+	for _, m := range r.Etcd.Members {
+		names[m.Name] = true
+	}
+	if name := r.Node.Name; r.Role == Etcd && name != "" && !names[name] {
+		c.errorf("node.name", "name it in etcd.members", "node.name: %q is none of the etcd members", name)
+	}
+}
+
+// members checks nodes that are named with their addresses.
+func (c *checker) members(list string, members []Member) {
 	names, addresses := map[string]bool{}, map[string]bool{}
-	for i := range r.Etcd.Members {
-		m, path := &r.Etcd.Members[i], at("etcd.members", i)
+	for i := range members {
+		m, path := &members[i], at(list, i)
 		switch {
 		case !isSubdomain(m.Name):
 			c.errorf(path+".name", nameHint(m.Name, true), "%s.name: %q is not a name for a node", path, m.Name)
@@ -158,9 +170,6 @@ func (r *Role) checkEtcd(c *checker) {
 		m.IP = ip.String()
 		addresses[m.IP] = true
 	}
-	if name := r.Node.Name; r.Role == Etcd && name != "" && !names[name] {
-		c.errorf("node.name", "name it in etcd.members", "node.name: %q is none of the etcd members", name)
-	}
 }
 
 // checkForeign refuses what only nodes of another role do.
@@ -168,7 +177,7 @@ func (r *Role) checkForeign(c *checker) {
 	if r.Role != Worker && r.Role != Etcd {
 		return
 	}
-	fields := []string{"certSANs", "kubeProxy"}
+	fields := []string{"certSANs", "kubeProxy", "virtualIP"}
 	if r.Role == Etcd {
 		fields = append(fields, "node.labels", "node.taints")
 	}

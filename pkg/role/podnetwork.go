@@ -21,7 +21,7 @@ const FlannelImage = "flannel"
 
 // PodNetwork is the network of the cluster's pods.
 type PodNetwork struct {
-	Backend string `yaml:"backend" doc:"How the packets of pods reach other nodes: vxlan (wrapped, over any network), host-gw (routed, where all nodes are on one network), or none (nothing is set up: install a pod network of your own, with manifests for example). Default vxlan."`
+	Backend string `yaml:"backend" doc:"How the packets of pods reach other nodes: vxlan (wrapped, over any network), host-gw (routed, where all nodes are on one network), or none (nothing is set up: install a pod network of your own, with manifests for example). Default vxlan." becomes:"Backend of flannel's net-conf.json; MTU of the pods"`
 }
 
 func backends() []string { return []string{VXLAN, HostGW, NoNetwork} }

@@ -32,14 +32,15 @@ type Role struct {
 	Cluster   Cluster          `yaml:"cluster" doc:"The cluster the node belongs to."`
 	Node      Node             `yaml:"node" doc:"The node itself."`
 	Network   Network          `yaml:"network" doc:"How the node is connected, where DHCP on every wired interface is not right."`
-	CertSANs  []string         `yaml:"certSANs" doc:"More names and IP addresses that the certificates of the API servers are valid for. What the control plane says that starts the cluster counts for all."`
-	Kubelet   map[string]any   `yaml:"kubelet" doc:"Fields of KubeletConfiguration, merged over what Slipway writes. What the control plane says that starts the cluster counts for all; a node that joins may say otherwise for itself."`
-	KubeProxy map[string]any   `yaml:"kubeProxy" doc:"Fields of KubeProxyConfiguration, merged over what Slipway writes, by the control plane that starts the cluster."`
+	VirtualIP *VirtualIP       `yaml:"virtualIP" doc:"An address that the control planes share without outside help: one of them has it, and passes connections on to all."`
+	CertSANs  []string         `yaml:"certSANs" doc:"More names and IP addresses that the certificates of the API servers are valid for. What the control plane says that starts the cluster counts for all." becomes:"ClusterConfiguration apiServer.certSANs"`
+	Kubelet   map[string]any   `yaml:"kubelet" doc:"Fields of KubeletConfiguration, merged over what Slipway writes. What the control plane says that starts the cluster counts for all; a node that joins may say otherwise for itself." becomes:"KubeletConfiguration; where a node joins, a patch of kubeletconfiguration"`
+	KubeProxy map[string]any   `yaml:"kubeProxy" doc:"Fields of KubeProxyConfiguration, merged over what Slipway writes, by the control plane that starts the cluster." becomes:"KubeProxyConfiguration"`
 	Kubeadm   []map[string]any `yaml:"kubeadm" doc:"Documents of kind ClusterConfiguration, InitConfiguration (both by the control plane that starts the cluster) or JoinConfiguration, merged over what Slipway writes."`
 	SSH       SSH              `yaml:"ssh" doc:"Logging in over SSH. Without keys there is no SSH."`
 	Time      Servers          `yaml:"time" doc:"Time synchronisation. Without servers there is none."`
 	DNS       Servers          `yaml:"dns" doc:"Resolvers of the node, besides those that DHCP names."`
-	Manifests []any            `yaml:"manifests" doc:"What is applied to the cluster once it runs, by the node that starts it, in this order: objects of the Kubernetes API, or texts with YAML documents."`
+	Manifests []any            `yaml:"manifests" doc:"What is applied to the cluster once it runs, by the node that starts it, in this order: objects of the Kubernetes API, or texts with YAML documents." becomes:"objects of the cluster"`
 
 	doc     *document.Document
 	objects []map[string]any // of the manifests
@@ -47,24 +48,24 @@ type Role struct {
 
 // Cluster is what all nodes of a cluster agree on.
 type Cluster struct {
-	Name              string   `yaml:"name" doc:"A DNS label. Default kubernetes."`
-	Endpoint          string   `yaml:"endpoint" doc:"Where clients reach the API server: a host or host:port (default port 6443). Default: the node's own address."`
-	KubernetesVersion string   `yaml:"kubernetesVersion" doc:"Must be the image's version, for example v1.37.2."`
-	PodSubnets        []string `yaml:"podSubnets" doc:"At most one IPv4 and one IPv6 subnet. Default 10.244.0.0/16."`
-	ServiceSubnets    []string `yaml:"serviceSubnets" doc:"At most one IPv4 and one IPv6 subnet, of the same families as podSubnets. Default 10.96.0.0/12."`
-	DNSDomain         string   `yaml:"dnsDomain" doc:"Domain of the cluster's services. Default cluster.local."`
+	Name              string   `yaml:"name" doc:"A DNS label. Default kubernetes." becomes:"ClusterConfiguration clusterName"`
+	Endpoint          string   `yaml:"endpoint" doc:"Where clients reach the API server: a host or host:port (default port 6443). Default: the node's own address." becomes:"ClusterConfiguration controlPlaneEndpoint; JoinConfiguration discovery.bootstrapToken.apiServerEndpoint"`
+	KubernetesVersion string   `yaml:"kubernetesVersion" doc:"Must be the image's version, for example v1.37.2." becomes:"ClusterConfiguration kubernetesVersion"`
+	PodSubnets        []string `yaml:"podSubnets" doc:"At most one IPv4 and one IPv6 subnet. Default 10.244.0.0/16." becomes:"ClusterConfiguration networking.podSubnet"`
+	ServiceSubnets    []string `yaml:"serviceSubnets" doc:"At most one IPv4 and one IPv6 subnet, of the same families as podSubnets. Default 10.96.0.0/12." becomes:"ClusterConfiguration networking.serviceSubnet"`
+	DNSDomain         string   `yaml:"dnsDomain" doc:"Domain of the cluster's services. Default cluster.local." becomes:"ClusterConfiguration networking.dnsDomain"`
 
 	PodNetwork PodNetwork `yaml:"podNetwork" doc:"How the pods of all nodes reach each other."`
 }
 
 // Node is what is particular to one node.
 type Node struct {
-	Name   string            `yaml:"name" doc:"Host name, and name of the Node: lower-case letters, digits, hyphens and dots."`
-	IP     string            `yaml:"ip" doc:"Address that the node is known by, where it has several."`
-	Labels map[string]string `yaml:"labels" doc:"Labels that the node registers with."`
+	Name   string            `yaml:"name" doc:"Host name, and name of the Node: lower-case letters, digits, hyphens and dots." becomes:"nodeRegistration.name; /etc/hostname"`
+	IP     string            `yaml:"ip" doc:"Address that the node is known by, where it has several." becomes:"localAPIEndpoint.advertiseAddress; nodeRegistration.kubeletExtraArgs node-ip"`
+	Labels map[string]string `yaml:"labels" doc:"Labels that the node registers with." becomes:"nodeRegistration.kubeletExtraArgs node-labels"`
 	// Taints is nil where the role does not speak of taints, which means the
 	// usual ones for the node's role; empty means none at all.
-	Taints []Taint `yaml:"taints" doc:"Taints that the node registers with, as key[=value]:Effect. Default: what the role usually has (control planes are tainted). An empty list means no taint."`
+	Taints []Taint `yaml:"taints" doc:"Taints that the node registers with, as key[=value]:Effect. Default: what the role usually has (control planes are tainted). An empty list means no taint." becomes:"nodeRegistration.taints"`
 }
 
 // SSH says who may log in.

@@ -1,0 +1,52 @@
+package configurator
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/slipway-os/slipway/pkg/durable"
+	"github.com/slipway-os/slipway/pkg/kubeadm"
+	"github.com/slipway-os/slipway/pkg/loadbalancer"
+	"github.com/slipway-os/slipway/pkg/podnet"
+)
+
+// shareSteps are the steps of a control plane that shares an address with
+// others.
+func (c *Configurator) shareSteps() []step {
+	if c.role.VirtualIP == nil {
+		return nil
+	}
+	return []step{{name: "virtual-ip", doing: "sharing the virtual address", run: c.share, next: "journalctl -u haproxy -u keepalived tells more"}}
+}
+
+// share starts what gives the shared address to one of the control planes, and
+// passes connections to it on to all. Later boots start it by themselves.
+func (c *Configurator) share(ctx context.Context) error {
+	link := podnet.LinkOf(c.pinned.NodeIP)
+	if link == "" {
+		return fmt.Errorf("configuring the virtual address: no interface has this node's own address %s", c.pinned.NodeIP)
+	}
+	keepalived, err := loadbalancer.Keepalived(*c.role.VirtualIP, c.pinned.NodeIP, link)
+	if err != nil {
+		return &FatalError{err}
+	}
+	_, port := kubeadm.SplitEndpoint(c.role.Cluster.Endpoint)
+	for file, content := range map[string][]byte{
+		loadbalancer.HAProxyFile:    loadbalancer.HAProxy(*c.role.VirtualIP, port, c.role.APIPort(), kubeadm.PKIDir+"/ca.crt"),
+		loadbalancer.KeepalivedFile: keepalived,
+	} {
+		if err := os.MkdirAll(filepath.Dir(c.path(file)), 0o755); err != nil {
+			return err
+		}
+		if err := durable.WriteFile(c.path(file), content, 0o644); err != nil {
+			return err
+		}
+	}
+	units := []string{"haproxy.service", "keepalived.service"}
+	if err := systemctl(ctx, append([]string{"enable"}, units...)...); err != nil {
+		return err
+	}
+	return systemctl(ctx, append([]string{"restart"}, units...)...)
+}

@@ -1,0 +1,41 @@
+package role_test
+
+import (
+	"testing"
+
+	"github.com/slipway-os/slipway/pkg/role"
+)
+
+func TestBadVirtualIPs(t *testing.T) {
+	const planes = "controlPlanes: [{name: cp1, ip: 192.0.2.11}]"
+	for _, c := range []struct{ name, in, want string }{
+		{"no value", "virtualIP:\n", `r.yaml:4:11: virtualIP has no value (virtualIP: {addresses: […], controlPlanes: [{name: …, ip: …}]})`},
+		{"no address", "virtualIP: {" + planes + "}\n", `r.yaml:4:12: virtualIP has no address (give virtualIP.addresses)`},
+		{"no control planes", "virtualIP: {addresses: [192.0.2.100]}\n", `r.yaml:4:12: virtualIP has no control planes (name all control planes in virtualIP.controlPlanes)`},
+		{"no address at all", "virtualIP: {addresses: [vip], " + planes + "}\n", `r.yaml:4:25: virtualIP.addresses[0]: "vip" is not an IP address (for example 192.0.2.100)`},
+		{"two of a family", "virtualIP: {addresses: [192.0.2.100, 192.0.2.101], " + planes + "}\n", `r.yaml:4:38: virtualIP.addresses[1]: 192.0.2.101 is a second IPv4 address (give at most one of each family)`},
+		{"inside the pod subnet", "virtualIP: {addresses: [10.244.0.5], " + planes + "}\n", `r.yaml:4:25: virtualIP.addresses[0] 10.244.0.5 is inside the pod subnet 10.244.0.0/16 (choose other podSubnets)`},
+		{"a control plane's own", "virtualIP: {addresses: [192.0.2.11], " + planes + "}\n", `r.yaml:4:70: virtualIP.controlPlanes[0].ip: 192.0.2.11 is the shared address`},
+		{"identifier", "virtualIP: {addresses: [192.0.2.100], routerID: 256, " + planes + "}\n", `r.yaml:4:49: virtualIP.routerID: 256 is not possible (1 to 255)`},
+		{"a node that is none of them", "virtualIP: {addresses: [192.0.2.100], " + planes + "}\nnode: {name: cp2}\n", `r.yaml:5:14: node.name: "cp2" is none of the control planes (name it in virtualIP.controlPlanes)`},
+		{"endpoint elsewhere", "virtualIP: {addresses: [192.0.2.100], " + planes + "}\ncluster: {endpoint: 192.0.2.11}\n", `r.yaml:5:21: cluster.endpoint 192.0.2.11 is not the virtual IP (give the shared address, or a name that leads there)`},
+		{"endpoint at the servers' own port", "virtualIP: {addresses: [192.0.2.100], " + planes + "}\ncluster: {endpoint: 'cp:6444'}\n", `r.yaml:5:21: cluster.endpoint: the API servers themselves listen on port 6444 (leave the port out)`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := role.Parse("r.yaml", []byte(head+c.in))
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if err.Error() != c.want {
+				t.Errorf("got  %s\nwant %s", err, c.want)
+			}
+		})
+	}
+}
+
+func TestVirtualIPIsTheEndpoint(t *testing.T) {
+	r := parse(t, "virtualIP: {addresses: ['2001:db8::100', 192.0.2.100], controlPlanes: [{name: cp1, ip: 192.0.2.11}]}\n")
+	if r.Cluster.Endpoint != "[2001:db8::100]:6443" || r.APIPort() != 6444 || r.VirtualIP.RouterID != 51 {
+		t.Errorf("endpoint %s, API port %d, identifier %d", r.Cluster.Endpoint, r.APIPort(), r.VirtualIP.RouterID)
+	}
+}
