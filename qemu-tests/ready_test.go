@@ -33,6 +33,7 @@ func TestReady(t *testing.T) {
 
 	t.Run("no resolver, no forwarder", func(t *testing.T) { forwards(t, m, false) })
 	t.Run("pods use DNS and the service address", func(t *testing.T) { podsRun(t, m, api) })
+	t.Run("the pod network leads to other nodes", func(t *testing.T) { spans(t, m, api) })
 	t.Run("images are not copied", func(t *testing.T) { nothingCopied(t, m) })
 	t.Run("no unit failed", func(t *testing.T) {
 		m := m.in(t)

@@ -18,6 +18,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/kubeapi"
 	"github.com/slipway-os/slipway/pkg/podnet"
+	"github.com/slipway-os/slipway/pkg/role"
 )
 
 // client asks this node's API server as the administrator.
@@ -109,7 +110,8 @@ func (c *Configurator) admitAdmin(ctx context.Context) error {
 	})
 }
 
-// waitNode waits for the node to be Ready, and for kube-proxy on it.
+// waitNode waits for the node to be Ready, and for kube-proxy on it. Without a
+// pod network it only waits for the node.
 func (c *Configurator) waitNode(ctx context.Context) error {
 	client, err := c.client()
 	if err != nil {
@@ -119,6 +121,13 @@ func (c *Configurator) waitNode(ctx context.Context) error {
 	wait := func(ask func(context.Context) (string, error)) error {
 		return c.waitFor(ctx, c.local(), ask)
 	}
+	if c.role.Cluster.PodNetwork.Backend == role.NoNetwork {
+		// What brings one may be applied later on.
+		if err := wait(func(ctx context.Context) (string, error) { return client.WaitingHosted(ctx, c.pinned.NodeName) }); err != nil {
+			return err
+		}
+		return wait(client.WaitingProxy)
+	}
 	err = wait(func(ctx context.Context) (string, error) { return client.WaitingNode(ctx, c.pinned.NodeName) })
 	if err != nil {
 		return err
@@ -127,16 +136,19 @@ func (c *Configurator) waitNode(ctx context.Context) error {
 	return wait(client.WaitingProxy)
 }
 
-// waitReady waits for the node to be Ready and every pod of kube-system to run.
+// waitReady waits for the node to be Ready and every pod of kube-system to run,
+// as far as the role lets them.
 func (c *Configurator) waitReady(ctx context.Context) error {
 	client, err := c.client()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	return c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) {
-		return client.Waiting(ctx, c.pinned.NodeName)
-	})
+	ask := client.Waiting
+	if !c.bringsNetwork() {
+		ask = c.hosted(client)
+	}
+	return c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) { return ask(ctx, c.pinned.NodeName) })
 }
 
 // pace is how to wait for something.

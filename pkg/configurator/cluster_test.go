@@ -29,6 +29,7 @@ type api struct {
 	objects map[string]string
 	asked   []string // method, path and who asks
 	failing int      // how many requests to refuse first
+	refuse  string   // what to say to the next PATCH
 }
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -63,6 +64,12 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		a.objects[name] = string(body)
 	case http.MethodPut, http.MethodPatch:
+		if a.refuse != "" && r.Method == http.MethodPatch {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			json.NewEncoder(w).Encode(map[string]string{"message": a.refuse})
+			a.refuse = ""
+			return
+		}
 		a.objects[r.URL.Path] = string(body)
 	}
 }

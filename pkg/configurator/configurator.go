@@ -138,7 +138,7 @@ func (c *Configurator) needConfig(steps []step) error {
 // summary describes the node for the last line.
 func (c *Configurator) summary() (status.Summary, error) {
 	hash, err := c.pki().CAHash()
-	s := status.Summary{Node: c.pinned.NodeName, Address: c.pinned.NodeIP, Role: c.role.Role, Cluster: c.role.Cluster.Name, Version: c.image.KubernetesVersion, CAHash: hash}
+	s := status.Summary{Node: c.pinned.NodeName, Address: c.pinned.NodeIP, Role: c.role.Role, Cluster: c.role.Cluster.Name, Version: c.image.KubernetesVersion, CAHash: hash, NoNetwork: c.role.Role != role.Etcd && !c.bringsNetwork()}
 	for _, e := range c.journal.Entries() {
 		s.Timings = append(s.Timings, status.Timing{Step: e.Step, Seconds: e.Seconds})
 	}

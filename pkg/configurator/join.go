@@ -212,7 +212,7 @@ func (c *Configurator) waitOwnAPI(ctx context.Context) error {
 }
 
 // waitJoined waits for this node to be Ready, and for the pods of kube-system
-// on it, with what the kubelet may ask.
+// on it, with what the kubelet may ask, as far as the role lets them.
 func (c *Configurator) waitJoined(ctx context.Context) error {
 	data, err := os.ReadFile(c.path(kubeletConfig))
 	if err != nil {
@@ -225,5 +225,9 @@ func (c *Configurator) waitJoined(ctx context.Context) error {
 	defer client.Close()
 	waiting := c.local()
 	waiting.why = func(err error) string { return unreached(client.Server(), err) }
-	return c.waitFor(ctx, waiting, func(ctx context.Context) (string, error) { return client.WaitingOn(ctx, c.pinned.NodeName) })
+	ask := client.WaitingOn
+	if !c.bringsNetwork() {
+		ask = c.hosted(client)
+	}
+	return c.waitFor(ctx, waiting, func(ctx context.Context) (string, error) { return ask(ctx, c.pinned.NodeName) })
 }

@@ -51,7 +51,7 @@ func (c *Configurator) forgetSecrets() error {
 func secretFields() []string { return []string{"bootstrapTokens", "certificateKey"} }
 
 // withoutSecrets returns a role without the secrets that it may hold to join
-// with, and its raw kubeadm documents. A role without any comes back as it is, byte by byte.
+// with, in its raw kubeadm documents, and among its manifests. A role without any comes back as it is, byte by byte.
 func withoutSecrets(text []byte) ([]byte, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
@@ -74,10 +74,39 @@ func withoutSecrets(text []byte) ([]byte, error) {
 			found = drop(join, name) || found
 		}
 	}
+	if list := value(doc.Content[0], "manifests"); list != nil {
+		found = dropSecretObjects(list) || found
+	}
 	if !found {
 		return text, nil
 	}
 	return yaml.Marshal(&doc)
+}
+
+// dropSecretObjects removes objects of kind Secret from manifests: the cluster
+// has them now.
+func dropSecretObjects(list *yaml.Node) bool {
+	isSecret := func(o map[string]any) bool { return o["kind"] == "Secret" }
+	found := false
+	var kept []*yaml.Node
+	for _, n := range list.Content {
+		var entry any
+		err := n.Decode(&entry)
+		objects, wrong := role.Objects(entry)
+		if err != nil || wrong != nil || !slices.ContainsFunc(objects, isSecret) {
+			kept = append(kept, n)
+			continue
+		}
+		found = true
+		for _, o := range slices.DeleteFunc(objects, isSecret) {
+			var rest yaml.Node
+			if err := rest.Encode(o); err == nil { // it was read a moment ago
+				kept = append(kept, &rest)
+			}
+		}
+	}
+	list.Content = kept
+	return found
 }
 
 // value returns a field of an object; nil if it has none.

@@ -41,6 +41,7 @@ func (c *Configurator) startCluster() []step {
 		step{name: "subnet", doing: "giving the node its subnet of pods", run: c.assignSubnet, next: podsTellMore},
 		c.phaseStep("config", "storing the configuration in the cluster", "init phase upload-config all", superAdmin...),
 		c.phaseStep("proxy", "adding kube-proxy", "init phase addon kube-proxy", superAdmin...),
+		step{name: "pod-network", doing: "adding the pod network", run: c.applyNetwork, next: podsTellMore},
 		c.phaseStep("token", "making it ready for nodes to join", "init phase bootstrap-token", superAdmin...),
 		step{name: "admin", doing: "letting the administrator in", run: c.admitAdmin, next: podsTellMore},
 		c.phaseStep("mark", "marking the node as control plane", "init phase mark-control-plane"),
@@ -49,6 +50,7 @@ func (c *Configurator) startCluster() []step {
 		step{name: "joined", doing: "waiting for the node", run: c.waitNode, next: podsTellMore},
 		step{name: "dns", doing: "configuring cluster DNS", run: c.dns, always: true, next: podsTellMore},
 		c.phaseStep("coredns", "adding CoreDNS", "init phase addon coredns"),
+		step{name: "manifests", doing: "applying the manifests of the role", run: c.applyManifests, next: "kubectl --kubeconfig " + adminConfig + " get events -A tells more"},
 		step{name: ready, doing: "waiting for the node and its pods", run: c.waitReady, always: true, next: "kubectl --kubeconfig " + adminConfig + " -n kube-system get pods tells more"},
 	)
 	if kubeadm.SharesCertificates(c.role) {

@@ -150,7 +150,7 @@ func missing(wanted []string, images []cri.Image) error {
 // network sets up what pods need of the kernel, and tells containerd the MTU
 // that the uplink has by now.
 func (c *Configurator) network(ctx context.Context) error {
-	if err := podnet.Apply(ctx, c.role.Cluster.PodSubnets, c.role.Cluster.ServiceSubnets); err != nil {
+	if err := podnet.Apply(ctx, c.role.Cluster); err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(15 * time.Second); !podnet.HasAddress(c.pinned.NodeIP) && time.Now().Before(deadline); {
@@ -160,5 +160,5 @@ func (c *Configurator) network(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
-	return podnet.Render()
+	return podnet.Render(c.role.Cluster)
 }

@@ -50,6 +50,9 @@ func typeName(t reflect.Type) string {
 	}
 	switch t.Kind() {
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Interface {
+			return "list"
+		}
 		return "list of " + typeName(t.Elem()) + "s"
 	case reflect.Map:
 		if t.Elem().Kind() == reflect.String {

@@ -34,6 +34,9 @@ type Object struct {
 		DeletionTimestamp *string
 		OwnerReferences   []Owner
 	}
+	Spec struct {
+		HostNetwork bool
+	}
 	Status struct {
 		Phase                 string
 		Reason                string
@@ -159,24 +162,60 @@ func (c *Client) WaitingNode(ctx context.Context, node string) (string, error) {
 // kube-system on it run and are ready: as far as that node's own kubelet may
 // ask, which is for its node and for its pods.
 func (c *Client) WaitingOn(ctx context.Context, node string) (string, error) {
-	var n Object
-	err := c.Get(ctx, "/api/v1/nodes/"+node, &n)
-	if IsNotFound(err) {
-		return fmt.Sprintf("node %q has not registered", node), nil
-	}
-	if err != nil {
-		return "", err
+	n, err := c.node(ctx, node)
+	if err != nil || n == nil {
+		return unregistered(node), err
 	}
 	if why := n.unready(); why != "" {
 		return fmt.Sprintf("node %q is not Ready: %s", node, why), nil
 	}
+	waiting, err := c.waitingPods(ctx, node, func(Object) bool { return true })
+	return strings.Join(waiting, ", "), err
+}
+
+// WaitingHosted returns what is missing until all runs on a node that can
+// without a network of pods: what is on the host's network. It asks what
+// WaitingOn does.
+func (c *Client) WaitingHosted(ctx context.Context, node string) (string, error) {
+	n, err := c.node(ctx, node)
+	if err != nil || n == nil {
+		return unregistered(node), err
+	}
+	hosted := 0
+	waiting, err := c.waitingPods(ctx, node, func(p Object) bool {
+		if p.Spec.HostNetwork {
+			hosted++
+		}
+		return p.Spec.HostNetwork
+	})
+	if err == nil && hosted == 0 {
+		return fmt.Sprintf("no pod on node %q yet", node), nil
+	}
+	return strings.Join(waiting, ", "), err
+}
+
+// node returns a node; nil if there is none of that name.
+func (c *Client) node(ctx context.Context, name string) (*Object, error) {
+	var n Object
+	err := c.Get(ctx, "/api/v1/nodes/"+name, &n)
+	if IsNotFound(err) {
+		return nil, nil
+	}
+	return &n, err
+}
+
+func unregistered(node string) string { return fmt.Sprintf("node %q has not registered", node) }
+
+// waitingPods returns what the pods of kube-system on a node lack that count,
+// sorted.
+func (c *Client) waitingPods(ctx context.Context, node string, counts func(Object) bool) ([]string, error) {
 	var pods List
 	if err := c.Get(ctx, "/api/v1/pods?fieldSelector=spec.nodeName%3D"+url.QueryEscape(node), &pods); err != nil {
-		return "", err
+		return nil, err
 	}
 	var waiting []string
 	for _, p := range pods.Items {
-		if p.Metadata.Namespace != "kube-system" || p.over() {
+		if p.Metadata.Namespace != "kube-system" || p.over() || !counts(p) {
 			continue
 		}
 		if why := p.unready(); why != "" {
@@ -184,7 +223,7 @@ func (c *Client) WaitingOn(ctx context.Context, node string) (string, error) {
 		}
 	}
 	slices.Sort(waiting)
-	return strings.Join(waiting, ", "), nil
+	return waiting, nil
 }
 
 // workloads is a list of deployments or daemon sets.

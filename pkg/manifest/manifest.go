@@ -3,7 +3,11 @@
 // root, which the configurator and `builder` compare a role with.
 package manifest
 
-import "github.com/google/uuid"
+import (
+	"strings"
+
+	"github.com/google/uuid"
+)
 
 // Places of the documents.
 const (
@@ -32,6 +36,17 @@ type Image struct {
 	ImageRepository   string   `json:"imageRepository"`
 	Images            []string `json:"images"` // full references, sorted
 	Roles             []string `json:"roles"`  // roles this image can take
+}
+
+// Find returns the reference of the image of that name: "slipway.local/etcd:3.7.0-0"
+// of "etcd".
+func (m Image) Find(name string) (reference string, ok bool) {
+	for _, ref := range m.Images {
+		if strings.HasPrefix(ref[strings.LastIndexByte(ref, '/')+1:], name+":") {
+			return ref, true
+		}
+	}
+	return "", false
 }
 
 // Namespace is that of the UUIDs that are derived from what a disk holds (RFC

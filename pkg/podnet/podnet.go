@@ -1,6 +1,6 @@
 // Package podnet makes the network of the pods of one node: containerd's CNI
 // configuration from the node's pod subnet, and masquerading for what leaves
-// the cluster.
+// the cluster. Between nodes, package flannel takes over.
 package podnet
 
 import (
@@ -10,9 +10,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/slipway-os/slipway/pkg/durable"
+	"github.com/slipway-os/slipway/pkg/role"
 )
 
 // Places of the files.
@@ -25,23 +27,32 @@ const (
 
 // Prepare renders the template and removes what containerd made of it at an
 // earlier boot: it would not be made again, and the subnet may have changed.
-// It runs before containerd does.
-func Prepare() error { return prepare("/") }
+// It runs before containerd does, and so before the role was checked: an empty
+// Cluster is one with all defaults.
+func Prepare(cluster role.Cluster) error { return prepare("/", cluster) }
 
-func prepare(root string) error {
-	if err := os.Remove(filepath.Join(root, generated)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func prepare(root string, cluster role.Cluster) error {
+	if err := remove(root, generated); err != nil {
 		return fmt.Errorf("removing the pod network of an earlier boot: %w", err)
 	}
-	return renderAt(root, mtu(links()))
+	return renderAt(root, cluster, mtu(links()))
 }
 
-// Render writes the template with the MTU that the uplinks have now. containerd
-// reads it when the kubelet tells it the node's pod subnet; before there is an
-// uplink, it holds a guess.
-func Render() error { return renderAt("/", mtu(links())) }
+// Render writes the template with the MTU that the uplinks leave to pods now.
+// containerd reads it when the kubelet tells it the node's pod subnet; before
+// there is an uplink, it holds a guess. A cluster without a network of ours has
+// no template: containerd waits for whoever writes /etc/cni/net.d.
+func Render(cluster role.Cluster) error { return renderAt("/", cluster, mtu(links())) }
 
-func renderAt(root string, mtu int) error {
-	text, err := render(mtu)
+func renderAt(root string, cluster role.Cluster, uplink int) error {
+	if cluster.PodNetwork.Backend == role.NoNetwork {
+		// The role may be younger than the template.
+		if err := errors.Join(remove(root, Template), remove(root, generated)); err != nil {
+			return fmt.Errorf("removing the pod network, which the role asks not to have: %w", err)
+		}
+		return nil
+	}
+	text, err := render(uplink - overhead(cluster))
 	if err != nil {
 		return err
 	}
@@ -50,6 +61,30 @@ func renderAt(root string, mtu int) error {
 	}
 	return nil
 }
+
+func remove(root, file string) error {
+	err := os.Remove(filepath.Join(root, file))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// overhead is what is put around a packet between nodes, in bytes (RFC 7348):
+// the Ethernet header of the packet in the packet 14, VXLAN's own 8, UDP's 8,
+// and 20 or 40 of the IP version of the nodes, which is the pods' own. Of pods
+// with both, the larger one counts.
+func overhead(cluster role.Cluster) int {
+	switch {
+	case cluster.PodNetwork.Backend == role.HostGW:
+		return 0
+	case slices.ContainsFunc(cluster.PodSubnets, isV6):
+		return 14 + 8 + 8 + 40
+	}
+	return 14 + 8 + 8 + 20
+}
+
+func isV6(subnet string) bool { return strings.Contains(subnet, ":") }
 
 // render returns the template. Its own fields are containerd's: pod subnets
 // and routes.

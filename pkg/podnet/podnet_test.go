@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"testing"
 	"text/template"
+
+	"github.com/slipway-os/slipway/pkg/role"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew; look at the difference before you keep it")
@@ -96,7 +98,7 @@ func TestPrepare(t *testing.T) {
 		}
 	}
 	for range 2 { // at every boot
-		if err := prepare(root); err != nil {
+		if err := prepare(root, role.Cluster{}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(filepath.Join(root, generated)); !errors.Is(err, os.ErrNotExist) {
@@ -108,5 +110,60 @@ func TestPrepare(t *testing.T) {
 		if text, err := os.ReadFile(filepath.Join(root, Template)); err != nil || !bytes.Contains(text, []byte(".PodCIDRRanges")) {
 			t.Errorf("template %q, %v", text, err)
 		}
+	}
+}
+
+// What is put around packets between nodes is taken off the MTU.
+func TestOverhead(t *testing.T) {
+	v4, v6 := "10.244.0.0/16", "fd00:10:244::/56"
+	for _, c := range []struct {
+		name, backend string
+		subnets       []string
+		want          string
+	}{
+		{"no role yet", "", nil, `"mtu": 1450,`},
+		{"vxlan over IPv4", role.VXLAN, []string{v4}, `"mtu": 1450,`},
+		{"vxlan over IPv6", role.VXLAN, []string{v6}, `"mtu": 1430,`},
+		{"vxlan over both", role.VXLAN, []string{v4, v6}, `"mtu": 1430,`},
+		{"routed", role.HostGW, []string{v4, v6}, `"mtu": 1500,`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			root := t.TempDir()
+			cluster := role.Cluster{PodSubnets: c.subnets, PodNetwork: role.PodNetwork{Backend: c.backend}}
+			if err := renderAt(root, cluster, 1500); err != nil {
+				t.Fatal(err)
+			}
+			if text, err := os.ReadFile(filepath.Join(root, Template)); err != nil || !bytes.Contains(text, []byte(c.want)) {
+				t.Errorf("got %s, %v; want %s", text, err, c.want)
+			}
+		})
+	}
+}
+
+// A role that wants no pod network of ours finds none, though there was one
+// before the role came; what another wrote stays.
+func TestNoNetwork(t *testing.T) {
+	root := t.TempDir()
+	if err := prepare(root, role.Cluster{}); err != nil {
+		t.Fatal(err)
+	}
+	theirs := filepath.Join(root, "etc/cni/net.d/05-cilium.conflist")
+	for _, f := range []string{theirs, filepath.Join(root, generated)} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(f), 0o755), os.WriteFile(f, []byte("{}"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := renderAt(root, role.Cluster{PodNetwork: role.PodNetwork{Backend: role.NoNetwork}}, 1500); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{Template, generated} {
+		if _, err := os.Stat(filepath.Join(root, f)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: %v", f, err)
+		}
+	}
+	if _, err := os.Stat(theirs); err != nil {
+		t.Error(err)
 	}
 }

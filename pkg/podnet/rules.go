@@ -7,15 +7,22 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/slipway-os/slipway/pkg/role"
 )
 
-// Apply sets up what the kernel does for pods of these subnets; calling it
-// again changes nothing.
-func Apply(ctx context.Context, podSubnets, serviceSubnets []string) error {
-	if err := run(ctx, rules(podSubnets, serviceSubnets), "/usr/sbin/nft", "-f", "-"); err != nil {
+// Apply sets up what the kernel does for the cluster's pods and services;
+// calling it again changes nothing. Without a pod network of ours it is for
+// services only.
+func Apply(ctx context.Context, cluster role.Cluster) error {
+	pods := cluster.PodSubnets
+	if cluster.PodNetwork.Backend == role.NoNetwork {
+		pods = nil
+	}
+	if err := run(ctx, rules(pods, cluster.ServiceSubnets), "/usr/sbin/nft", "-f", "-"); err != nil {
 		return fmt.Errorf("setting up masquerading: %w", err)
 	}
-	return routeServices(ctx, serviceSubnets)
+	return routeServices(ctx, cluster.ServiceSubnets)
 }
 
 // rules masquerades what leaves for addresses outside the cluster's pods, and
@@ -25,7 +32,7 @@ func Apply(ctx context.Context, podSubnets, serviceSubnets []string) error {
 // interface for services.
 func rules(podSubnets, serviceSubnets []string) string {
 	family := func(subnet string) string {
-		if strings.Contains(subnet, ":") {
+		if isV6(subnet) {
 			return "ip6"
 		}
 		return "ip"

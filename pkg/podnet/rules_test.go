@@ -18,6 +18,7 @@ var clusters = []struct {
 	{"ipv4", []string{"10.244.0.0/16"}, []string{"10.96.0.0/12"}},
 	{"ipv6", []string{"fd00:10:244::/56"}, []string{"fd00:10:96::/112"}},
 	{"dual", []string{"10.244.0.0/16", "fd00:10:244::/56"}, []string{"10.96.0.0/16", "fd00:10:96::/112"}},
+	{"services", nil, []string{"10.96.0.0/12"}}, // no pod network of ours
 }
 
 func TestRules(t *testing.T) {

@@ -125,7 +125,8 @@ func (e RefusedError) Error() string { return "the node does not go on: " + e.Ca
 
 // WaitReady waits until the API, asked from outside, says that the node is
 // Ready and every pod of kube-system runs, and until the node says so too, as
-// it has something left to record then. It tells say what is still missing
+// it has something left to record then. (Its own word is enough where its role
+// wants no pod network.) It tells say what is still missing
 // whenever that changes, and returns the administrator's kubeconfig as it lies
 // in the guest. The error is a RefusedError if the node gave up.
 func (g *Guest) WaitReady(ctx context.Context, say io.Writer) (kubeconfig []byte, err error) {
@@ -167,6 +168,10 @@ func (g *Guest) WaitReady(ctx context.Context, say io.Writer) (kubeconfig []byte
 			note("the API to answer")
 		case missing != "":
 			note(missing)
+			// More than that may never come.
+			if now, err := g.Status(ctx); err == nil && now.State == status.Ready && now.Summary != nil && now.Summary.NoNetwork {
+				return kubeconfig, nil
+			}
 		default:
 			now, err := g.Status(ctx)
 			if now.State == status.Ready || errors.As(err, new(RefusedError)) {

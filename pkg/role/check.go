@@ -99,12 +99,14 @@ func (r *Role) check(c *checker) {
 	}
 	r.checkKind(c)
 	r.checkCluster(c)
+	r.checkPodNetwork(c)
 	r.checkNode(c)
 	r.checkLinks(c)
 	r.checkVirtualIP(c)
 	r.checkCertSANs(c)
 	r.checkRaw(c)
 	r.checkKeys(c)
+	r.checkManifests(c)
 	for i, s := range r.Time.Servers {
 		if !isHost(s) {
 			c.errorf(at("time.servers", i), "for example time.example.net", "%s: %q is neither a host name nor an IP address", at("time.servers", i), s)

@@ -40,8 +40,10 @@ type Role struct {
 	SSH       SSH              `yaml:"ssh" doc:"Logging in over SSH. Without keys there is no SSH."`
 	Time      Servers          `yaml:"time" doc:"Time synchronisation. Without servers there is none."`
 	DNS       Servers          `yaml:"dns" doc:"Resolvers of the node, besides those that DHCP names."`
+	Manifests []any            `yaml:"manifests" doc:"What is applied to the cluster once it runs, by the node that starts it, in this order: objects of the Kubernetes API, or texts with YAML documents." becomes:"objects of the cluster"`
 
-	doc *document.Document
+	doc     *document.Document
+	objects []map[string]any // of the manifests
 }
 
 // Cluster is what all nodes of a cluster agree on.
@@ -52,6 +54,8 @@ type Cluster struct {
 	PodSubnets        []string `yaml:"podSubnets" doc:"At most one IPv4 and one IPv6 subnet. Default 10.244.0.0/16." becomes:"ClusterConfiguration networking.podSubnet"`
 	ServiceSubnets    []string `yaml:"serviceSubnets" doc:"At most one IPv4 and one IPv6 subnet, of the same families as podSubnets. Default 10.96.0.0/12." becomes:"ClusterConfiguration networking.serviceSubnet"`
 	DNSDomain         string   `yaml:"dnsDomain" doc:"Domain of the cluster's services. Default cluster.local." becomes:"ClusterConfiguration networking.dnsDomain"`
+
+	PodNetwork PodNetwork `yaml:"podNetwork" doc:"How the pods of all nodes reach each other."`
 }
 
 // Node is what is particular to one node.
@@ -108,6 +112,7 @@ func Parse(file string, data []byte) (*Role, error) {
 			PodSubnets:     []string{"10.244.0.0/16"},
 			ServiceSubnets: []string{"10.96.0.0/12"},
 			DNSDomain:      "cluster.local",
+			PodNetwork:     PodNetwork{Backend: VXLAN},
 		},
 		doc: doc,
 	}
@@ -150,6 +155,7 @@ func (r *Role) CheckImage(m manifest.Image) error {
 			}
 		}
 	}
+	r.checkNetworkImage(c, m)
 	return c.err()
 }
 
@@ -163,6 +169,9 @@ func Schema() map[string]any {
 	properties := s["properties"].(map[string]any)
 	properties["version"].(map[string]any)["const"] = version
 	properties["role"].(map[string]any)["enum"] = roles()
+	cluster := properties["cluster"].(map[string]any)["properties"].(map[string]any)
+	cluster["podNetwork"].(map[string]any)["properties"].(map[string]any)["backend"].(map[string]any)["enum"] = backends()
+	properties["manifests"].(map[string]any)["items"] = map[string]any{"type": []string{"object", "string"}}
 	s["required"] = []string{"version", "role"}
 	return s
 }

@@ -1,6 +1,7 @@
 package role_test
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -124,11 +125,19 @@ func TestBadRoles(t *testing.T) {
 		{"kubeadm about what the image settles", head + "kubeadm:\n  - kind: InitConfiguration\n    nodeRegistration: {criSocket: x}\n", `r.yaml:6:35: kubeadm[0].nodeRegistration.criSocket cannot be given here (leave it out: it is part of the image)`},
 		{"kubeadm of another group", head + "kubeadm: [{kind: InitConfiguration, apiVersion: v1}]\n", `r.yaml:4:49: kubeadm[0].apiVersion must begin with kubeadm.k8s.io/`},
 
+		{"backend of the pod network", head + "cluster: {podNetwork: {backend: vxlam}}\n", `r.yaml:4:33: cluster.podNetwork.backend: unknown backend "vxlam" (did you mean "vxlan"?)`},
+		{"foreign backend", head + "cluster: {podNetwork: {backend: ''}}\n", `r.yaml:4:33: cluster.podNetwork.backend: unknown backend "" (known: vxlan, host-gw, none)`},
+		{"manifest without a kind", head + "manifests:\n  - {apiVersion: v1, metadata: {name: a}}\n", `r.yaml:5:5: manifests[0] has no kind`},
+		{"manifest without a name", head + "manifests:\n  - |\n    kind: Namespace\n    apiVersion: v1\n    metadata: {generateName: a}\n", `r.yaml:5:5: manifests[0], object 1, has no metadata.name`},
+		{"manifest that is a list", head + "manifests:\n  - [a]\n", `r.yaml:5:5: manifests[0] must be an object, or a text with YAML documents`},
+		{"manifest that is no YAML", head + "manifests:\n  - \"a: [\"\n", `r.yaml:5:5: manifests[0] is not valid YAML: line 1: did not find expected node content`},
+		{"manifest of words", head + "manifests:\n  - |\n    # nothing\n    ---\n    hunter2\n", `r.yaml:5:5: manifests[0] holds a document (1) that is no object, or has a field twice`},
+
 		{"time server", head + "time: {servers: ['a b']}\n", `r.yaml:4:18: time.servers[0]: "a b" is neither a host name nor an IP address (for example time.example.net)`},
 		{"resolver by name", head + "dns: {servers: [dns.example]}\n", `r.yaml:4:17: dns.servers[0]: "dns.example" is not an IP address (for example 192.0.2.53)`},
 		{"resolver with a zone", head + "dns: {servers: ['fe80::1%eth0']}\n", `r.yaml:4:17: dns.servers[0]: "fe80::1%eth0" is not an IP address (for example 192.0.2.53)`},
 
-		{"several at once, in the order of the file", "version: 1\nrole: x\nfoo: 1\ninit: {}\nnode: {ip: x}\n", "r.yaml:2:7: unknown role \"x\" (known: control-plane, worker, etcd)\nr.yaml:3:1: unknown field \"foo\" (known: certSANs, cluster, dns, etcd, init, join, kubeProxy, kubeadm, kubelet, network, node, role, ssh, time, version, virtualIP)\nr.yaml:5:12: node.ip: \"x\" is not an IP address (for example 192.0.2.10)"},
+		{"several at once, in the order of the file", "version: 1\nrole: x\nfoo: 1\ninit: {}\nnode: {ip: x}\n", "r.yaml:2:7: unknown role \"x\" (known: control-plane, worker, etcd)\nr.yaml:3:1: unknown field \"foo\" (known: certSANs, cluster, dns, etcd, init, join, kubeProxy, kubeadm, kubelet, manifests, network, node, role, ssh, time, version, virtualIP)\nr.yaml:5:12: node.ip: \"x\" is not an IP address (for example 192.0.2.10)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := role.Parse("r.yaml", []byte(c.in))
@@ -204,8 +213,58 @@ func TestDefaults(t *testing.T) {
 	if r.Cluster.Name != "kubernetes" || r.Cluster.DNSDomain != "cluster.local" || r.Cluster.Endpoint != "" {
 		t.Errorf("cluster %+v", r.Cluster)
 	}
+	if r.Cluster.PodNetwork.Backend != role.VXLAN {
+		t.Errorf("pod network %+v", r.Cluster.PodNetwork)
+	}
 	if !slices.Equal(r.Cluster.PodSubnets, []string{"10.244.0.0/16"}) || !slices.Equal(r.Cluster.ServiceSubnets, []string{"10.96.0.0/12"}) {
 		t.Errorf("subnets %q, %q", r.Cluster.PodSubnets, r.Cluster.ServiceSubnets)
+	}
+}
+
+// Manifests are read as Kubernetes does: dates and keys are strings.
+func TestManifests(t *testing.T) {
+	r := parse(t, `manifests:
+  - apiVersion: v1
+    kind: Namespace
+    metadata: {name: a}
+  - |
+    # two in a text, and one in a list
+    apiVersion: v1
+    kind: ConfigMap
+    metadata: {name: b, namespace: a}
+    data: {day: 2026-01-01, 8080: "x"}
+    ---
+    ---
+    apiVersion: v1
+    kind: List
+    items:
+      - {apiVersion: v1, kind: Secret, metadata: {name: c}}
+`)
+	got, err := json.Marshal(r.ManifestObjects())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `[{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"a"}},` +
+		`{"apiVersion":"v1","data":{"8080":"x","day":"2026-01-01"},"kind":"ConfigMap","metadata":{"name":"b","namespace":"a"}},` +
+		`{"apiVersion":"v1","kind":"Secret","metadata":{"name":"c"}}]`
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestImageMustBringThePodNetwork(t *testing.T) {
+	m := manifest.Image{Profile: "p", Roles: []string{"control-plane"}, Images: []string{"slipway.local/flannel:v0.28.10"}}
+	if err := parse(t, "").CheckImage(m); err != nil {
+		t.Error(err)
+	}
+	m.Images = []string{"slipway.local/etcd:3.7.0-0"}
+	if err := parse(t, "cluster: {podNetwork: {backend: none}}\n").CheckImage(m); err != nil {
+		t.Error(err)
+	}
+	err := parse(t, "cluster: {podNetwork: {backend: host-gw}}\n").CheckImage(m)
+	const want = `r.yaml:4:33: the image of profile "p" lacks the container image flannel, which pods' packets need to reach other nodes (write none and bring a network of your own, or bake an image with it)`
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 
@@ -346,6 +405,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(head + "cluster: {endpoint: '[::1]:1', podSubnets: [10.1.0.0/16, 'fd00::/56'], serviceSubnets: [::/0]}\nnode: {taints: [a=b:NoExecute], labels: {a/b: c}}\n")
 	f.Add(head + "ssh: {authorizedKeys: ['from=\"a b\" " + ed25519Key + "']}\ncertSANs: ['*.a', 10.0.0.1]\n")
 	f.Add(head + "kubeadm: [{kind: ClusterConfiguration, a: {1: {2: .nan}}}]\nkubelet: {a: 2026-01-01}\n")
+	f.Add(head + "manifests: [{kind: a}, \"a: &b [*b]\\n---\\n1: 2026-01-01\", 'kind: List\\nitems: [1]']\ncluster: {podNetwork: {backend: none}}\n")
 	f.Fuzz(func(t *testing.T, in string) {
 		r, err := role.Parse("r.yaml", []byte(in))
 		if err != nil {

@@ -43,14 +43,17 @@ type Status struct {
 
 // Summary describes a node that is Ready.
 type Summary struct {
-	Node    string   `json:"node"`
-	Address string   `json:"address"`
-	Role    string   `json:"role"`
-	Cluster string   `json:"cluster"`
-	Version string   `json:"version"`
-	CAHash  string   `json:"caHash"` // what kubeadm join wants as discovery-token-ca-cert-hash
-	Uptime  float64  `json:"uptime"` // seconds from the kernel's start to Ready
-	Timings []Timing `json:"timings"`
+	Node    string `json:"node"`
+	Address string `json:"address"`
+	Role    string `json:"role"`
+	Cluster string `json:"cluster"`
+	Version string `json:"version"`
+	// NoNetwork says that pods wait for a network that the node does not bring:
+	// Kubernetes calls it Ready only then.
+	NoNetwork bool     `json:"noNetwork,omitempty"`
+	CAHash    string   `json:"caHash"` // what kubeadm join wants as discovery-token-ca-cert-hash
+	Uptime    float64  `json:"uptime"` // seconds from the kernel's start to Ready
+	Timings   []Timing `json:"timings"`
 }
 
 // Timing is how long a step took.
