@@ -36,7 +36,7 @@ test: lint judges image hosts ## everything: unit tests with the race detector, 
 	SLIPWAY_HOSTS="$(HOSTS)" $(GO) test -count=1 -short -timeout 60m -v ./qemu-tests/...
 
 qemu-test: judges image ## boot all roles of an architecture, and bake anew: make qemu-test [RUN=name] [ARCH=s390x]
-	bin/builder build --profile worker-$(ARCH) --profile etcd-$(ARCH) $(patsubst %,--profile worker-metal-%,$(filter amd64 arm64,$(ARCH)))
+	bin/builder build --profile worker-$(ARCH) --profile etcd-$(ARCH) $(patsubst %,--profile worker-metal-%,$(filter amd64 arm64,$(ARCH))) --profile qemu-tests/profiles/host-$(ARCH).yaml
 	bin/builder build --profile $(PROFILE) --lock out/$(PROFILE)/lock.json --no-cache --out out/again/$(PROFILE)
 	cmp out/again/$(PROFILE)/disk.raw out/$(PROFILE)/disk.raw
 	$(GO) test -count=1 -timeout 120m -v -run '$(RUN)' ./qemu-tests/...

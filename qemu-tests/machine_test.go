@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -64,6 +65,11 @@ type scene struct {
 	opts  qemu.Options
 	log   *os.File // the consoles of all starts, for people
 	runs  int
+
+	address string // a file of systemd-networkd's for the card, or ""
+	// Ports of the loopback that a network leads to the machine's ports 22 and
+	// 6443; not used where QEMU's own network does.
+	ssh, api int
 }
 
 // newScene returns a machine with the image's disk and no config.
@@ -75,17 +81,15 @@ func newScene(t *testing.T) *scene {
 // newSceneOf returns a machine of an architecture with a disk and no config.
 func newSceneOf(t *testing.T, arch, disk string) *scene {
 	t.Helper()
+	return newSceneNamed(t, t.Name(), arch, disk)
+}
+
+// newSceneNamed is newSceneOf with a name for what the console prints.
+func newSceneNamed(t *testing.T, name, arch, disk string) *scene {
+	t.Helper()
 	s := &scene{t: t, dir: t.TempDir(), image: disk}
-	logs := filepath.Join("..", "out", "qemu-tests")
-	if err := os.MkdirAll(logs, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	s.log = record(t, name, ".log")
 	var err error
-	name := regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(t.Name(), "-") + ".log"
-	if s.log, err = os.Create(filepath.Join(logs, name)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.log.Close() })
 	if s.key, err = qemu.NewKey(); err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +97,21 @@ func newSceneOf(t *testing.T, arch, disk string) *scene {
 		Architecture: arch, Disk: s.image, DiskSize: 16 << 30, Dir: s.dir, Memory: 4096, CPUs: 2, Accelerator: "tcg",
 	}
 	return s
+}
+
+// record makes a file for people who want to know what happened.
+func record(t *testing.T, name, extension string) *os.File {
+	t.Helper()
+	dir := filepath.Join("..", "out", "qemu-tests")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(dir, regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(name, "-")+extension))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }
 
 // config gives the machine a role and Butane files, and lets the test log in.
@@ -115,6 +134,9 @@ func (s *scene) ignition(roleFile string, butane ...string) []byte {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	if s.address != "" {
+		butane = append([]string{fmt.Sprintf("variant: fcos\nversion: 1.5.0\nstorage:\n  files:\n    - path: %s\n      contents: {source: %q}\n", addressFile, s.addressURL())}, butane...)
+	}
 	var files []provision.ButaneFile
 	for i, text := range butane {
 		files = append(files, provision.ButaneFile{Name: fmt.Sprintf("%d.bu", i), Data: []byte(text)})
@@ -130,12 +152,20 @@ func (s *scene) ignition(roleFile string, butane ...string) []byte {
 func (s *scene) login() *scene {
 	s.t.Helper()
 	s.opts.Ignition = filepath.Join(s.dir, "config.ign")
-	config := fmt.Sprintf(`{"ignition":{"version":"3.4.0"},"passwd":{"users":[{"name":"root","sshAuthorizedKeys":[%q]}]},"systemd":{"units":[{"name":"ssh.service","enabled":true}]}}`, s.key.Authorized())
+	storage := ""
+	if s.address != "" {
+		storage = fmt.Sprintf(`,"storage":{"files":[{"path":%q,"contents":{"source":%q}}]}`, addressFile, s.addressURL())
+	}
+	config := fmt.Sprintf(`{"ignition":{"version":"3.4.0"},"passwd":{"users":[{"name":"root","sshAuthorizedKeys":[%q]}]},"systemd":{"units":[{"name":"ssh.service","enabled":true}]}%s}`, s.key.Authorized(), storage)
 	if err := os.WriteFile(s.opts.Ignition, []byte(config), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 	return s
 }
+
+const addressFile = "/etc/systemd/network/50-address.network"
+
+func (s *scene) addressURL() string { return "data:," + url.PathEscape(s.address) }
 
 // machine is a machine that was started.
 type machine struct {
@@ -158,10 +188,13 @@ func (s *scene) start() *machine {
 	}
 	ctx, cancel := context.WithTimeout(s.t.Context(), bound)
 	m := &machine{scene: s, ctx: ctx, stop: cancel, console: newConsole(s.log)}
-	ssh, api := s.port(), s.port()
+	ssh, api := s.ssh, s.api
 	o := s.opts
 	o.Console = m.console
-	o.Forward = []qemu.Forward{{Host: ssh, Guest: 22}, {Host: api, Guest: 6443}}
+	if len(o.NICs) == 0 {
+		ssh, api = s.port(), s.port()
+		o.Forward = []qemu.Forward{{Host: ssh, Guest: 22}, {Host: api, Guest: 6443}}
+	}
 	vm, err := qemu.Start(ctx, o)
 	if err != nil {
 		s.t.Fatal(err)

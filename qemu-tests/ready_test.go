@@ -99,8 +99,11 @@ func forwards(t *testing.T, m *machine, want bool) {
 }
 
 // silent checks that what a machine sent and received is no more than it must.
-func silent(t *testing.T, s *scene) {
-	foreign, packets, err := capture.Foreign(s.opts.Capture, host)
+func silent(t *testing.T, s *scene) { noForeign(t, s.opts.Capture, host) }
+
+func noForeign(t *testing.T, file string, allowed capture.Allowed) {
+	t.Helper()
+	foreign, packets, err := capture.Foreign(file, allowed)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,6 +41,7 @@ joins or starts its cluster at first boot without downloading anything.`,
 		Example: `  builder profiles                                        # what can be built
   builder build --profile cp-amd64                        # bake it
   builder role check docs/examples/single-node.yaml       # is this role right?
+  builder cluster render demo.yaml --secrets demo.secrets.yaml --out configs
   builder run out/cp-amd64/disk.raw --role docs/examples/single-node.yaml --until ready
   builder inspect out/cp-amd64/disk.raw                   # what is in it?`,
 		SilenceErrors: true,
@@ -49,7 +50,7 @@ joins or starts its cluster at first boot without downloading anything.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return diag.Inputf("%w; see '%s --help'", err, c.CommandPath())
 	})
-	root.AddCommand(newBuildCommand(), newProfilesCommand(), newRoleCommand(), newRunCommand(), newInspectCommand())
+	root.AddCommand(newBuildCommand(), newProfilesCommand(), newRoleCommand(), newClusterCommand(), newRunCommand(), newInspectCommand())
 	noPositional(root)
 	return root
 }

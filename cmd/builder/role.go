@@ -160,13 +160,9 @@ func buildConfig(name string, butane []string, opts ...provision.Option) (*role.
 	if err != nil {
 		return nil, nil, err
 	}
-	var files []provision.ButaneFile
-	for _, b := range butane {
-		data, err := os.ReadFile(b)
-		if err != nil {
-			return r, nil, diag.Inputf("reading Butane file: %w", err)
-		}
-		files = append(files, provision.ButaneFile{Name: b, Data: data})
+	files, err := readButane(butane)
+	if err != nil {
+		return r, nil, err
 	}
 	config, err := provision.Config(r, data, files, opts...)
 	return r, config, err

@@ -139,6 +139,10 @@ func (d *Document) Position(path string) diag.Position {
 // Has reports whether the file itself gives a value at a path.
 func (d *Document) Has(path string) bool { return d.at[path] != nil }
 
+// Node returns the value at a path as the YAML library has it, or nil: for
+// making another document of parts of this one. It must not be changed.
+func (d *Document) Node(path string) *yaml.Node { return d.at[path] }
+
 // Errorf returns an error at the place of a path.
 func (d *Document) Errorf(path, hint, format string, args ...any) error {
 	return diag.At(d.Position(path), hint, format, args...)

@@ -14,13 +14,13 @@ import (
 // WriteFile replaces a file. When it returns nil, content and name are on the
 // disk. Missing directories are made.
 func WriteFile(name string, data []byte, mode fs.FileMode) error {
-	if err := write(name, data, mode); err != nil {
+	if err := write(name, data, mode, os.Rename); err != nil {
 		return fmt.Errorf("writing %q: %w", name, err)
 	}
 	return nil
 }
 
-func write(name string, data []byte, mode fs.FileMode) error {
+func write(name string, data []byte, mode fs.FileMode, rename func(from, to string) error) error {
 	dir := filepath.Dir(name)
 	if err := makeDir(dir); err != nil {
 		return err
@@ -36,7 +36,7 @@ func write(name string, data []byte, mode fs.FileMode) error {
 	if err = cmp.Or(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), name); err != nil {
+	if err := rename(f.Name(), name); err != nil {
 		return err
 	}
 	return SyncDir(dir)

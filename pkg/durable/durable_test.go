@@ -1,6 +1,7 @@
 package durable_test
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -120,5 +121,23 @@ func TestWriteFileSyncsInOrder(t *testing.T) {
 		`.*fsync\([0-9]+<` + quoted + `/new>`)
 	if !order.Match(data) {
 		t.Errorf("not in order:\n%s", data)
+	}
+}
+
+func TestWriteNewReplacesNothing(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "secrets")
+	if err := durable.WriteNew(name, []byte("first"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.WriteNew(name, []byte("second"), 0o600); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("got %v", err)
+	}
+	data, err := os.ReadFile(name)
+	if err != nil || string(data) != "first" {
+		t.Errorf("got %q, %v", data, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left %v, %v", entries, err)
 	}
 }

@@ -11,20 +11,20 @@ import (
 	"github.com/slipway-os/slipway/pkg/role"
 )
 
-// authorityNames are the common names that kubeadm gives the authorities.
-func authorityNames() map[string]string {
+// AuthorityNames are the common names that kubeadm gives the authorities.
+func AuthorityNames() map[string]string {
 	return map[string]string{"ca": "kubernetes", "etcd/ca": "etcd-ca", "front-proxy-ca": "front-proxy-ca"}
 }
 
-// authorityValidity is how long kubeadm lets an authority live.
-const authorityValidity = 10 * 365 * 24 * time.Hour
+// AuthorityValidity is how long kubeadm lets an authority live.
+const AuthorityValidity = 10 * 365 * 24 * time.Hour
 
 // Make makes those authorities, and the key pair of service accounts, of which nothing is there yet. It does what the phases
 // "certs ca" and so on do, without starting kubeadm four times, and leaves each
 // file whole or not there. Algorithm and validity are those of the role's raw
 // ClusterConfiguration, if it gives any.
 func (p PKI) Make(r *role.Role, now time.Time) error {
-	algorithm, validity := pki.DefaultAlgorithm, authorityValidity
+	algorithm, validity := pki.DefaultAlgorithm, AuthorityValidity
 	for _, raw := range r.Kubeadm {
 		if raw["kind"] != "ClusterConfiguration" {
 			continue
@@ -43,7 +43,7 @@ func (p PKI) Make(r *role.Role, now time.Time) error {
 		if anyExists(pairFiles(p.Dir, a)) {
 			continue
 		}
-		pair, err := pki.NewAuthority(authorityNames()[a], algorithm, now, validity)
+		pair, err := pki.NewAuthority(AuthorityNames()[a], algorithm, now, validity)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 // Package pki makes the key material that a Kubernetes cluster is founded on,
-// in the form in which kubeadm makes it: certificate authorities and the key
-// pair of service accounts. kubeadm finds it and goes on from there.
+// in the form in which kubeadm makes it: certificate authorities, what they
+// sign, and the key pair of service accounts. kubeadm finds it and goes on from
+// there.
 package pki
 
 import (
@@ -28,6 +29,15 @@ const DefaultAlgorithm Algorithm = "ECDSA-P256"
 type Pair struct {
 	Public []byte // CERTIFICATE, or PUBLIC KEY
 	Key    []byte // EC PRIVATE KEY or RSA PRIVATE KEY
+}
+
+// Known reports whether there is such an algorithm.
+func (a Algorithm) Known() bool {
+	switch a {
+	case "ECDSA-P256", "ECDSA-P384", "RSA-2048", "RSA-3072", "RSA-4096":
+		return true
+	}
+	return false
 }
 
 // newKey makes a key.
@@ -88,6 +98,11 @@ func NewServiceAccountKey(a Algorithm) (Pair, error) {
 	if err != nil {
 		return Pair{}, err
 	}
+	return ServiceAccount(key)
+}
+
+// ServiceAccount returns the pair of a key that there is.
+func ServiceAccount(key crypto.Signer) (Pair, error) {
 	der, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
 		return Pair{}, err

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -33,8 +34,21 @@ type ButaneFile struct {
 type Option func(*options)
 
 type options struct {
-	keys []string
-	has  func(program string) bool
+	keys  []string
+	files []File
+	has   func(program string) bool
+}
+
+// File is a file that the node is given besides its role.
+type File struct {
+	Path string // absolute
+	Mode fs.FileMode
+	Data []byte
+}
+
+// Files gives the node more files. The role on the node does not mention them.
+func Files(files ...File) Option {
+	return func(o *options) { o.files = append(o.files, files...) }
 }
 
 // ExtraKeys lets more SSH keys log in as root than the role names. The role on
@@ -59,6 +73,9 @@ func Config(r *role.Role, roleFile []byte, butane []ButaneFile, opts ...Option) 
 		opt(&o)
 	}
 	config := fromRole(r, roleFile, o.keys)
+	for _, f := range o.files {
+		config.Storage.Files = append(config.Storage.Files, file(f.Path, int(f.Mode.Perm()), f.Data))
+	}
 	var problems []error
 	for _, f := range butane {
 		over, err := translate(f, o.has)
@@ -95,21 +112,16 @@ func Config(r *role.Role, roleFile []byte, butane []ButaneFile, opts ...Option) 
 // the node; the rest the configurator reads from the role itself.
 func fromRole(r *role.Role, roleFile []byte, extraKeys []string) types.Config {
 	c := types.Config{Ignition: types.Ignition{Version: types.MaxVersion.String()}}
-	file := func(path string, mode int, content string) {
-		source := "data:;base64," + base64.StdEncoding.EncodeToString([]byte(content))
-		overwrite := true // the path may be in the image, and an interrupted first boot is run again
-		c.Storage.Files = append(c.Storage.Files, types.File{
-			Node:          types.Node{Path: path, Overwrite: &overwrite},
-			FileEmbedded1: types.FileEmbedded1{Mode: &mode, Contents: types.Resource{Source: &source}},
-		})
+	add := func(path string, mode int, content string) {
+		c.Storage.Files = append(c.Storage.Files, file(path, mode, []byte(content)))
 	}
 	enable := func(unit string) {
 		enabled := true
 		c.Systemd.Units = append(c.Systemd.Units, types.Unit{Name: unit, Enabled: &enabled})
 	}
-	file(RolePath, 0o600, string(roleFile))
+	add(RolePath, 0o600, string(roleFile))
 	if r.Node.Name != "" {
-		file("/etc/hostname", 0o644, r.Node.Name+"\n")
+		add("/etc/hostname", 0o644, r.Node.Name+"\n")
 	}
 	var keys []types.SSHAuthorizedKey
 	for _, k := range slices.Concat(r.SSH.AuthorizedKeys, extraKeys) {
@@ -122,14 +134,23 @@ func fromRole(r *role.Role, roleFile []byte, extraKeys []string) types.Config {
 		enable("ssh.service")
 	}
 	if servers := r.Time.Servers; len(servers) > 0 {
-		file("/etc/systemd/timesyncd.conf.d/10-role.conf", 0o644, "[Time]\nNTP="+strings.Join(servers, " ")+"\n")
+		add("/etc/systemd/timesyncd.conf.d/10-role.conf", 0o644, "[Time]\nNTP="+strings.Join(servers, " ")+"\n")
 		enable("systemd-timesyncd.service")
 	}
 	if servers := r.DNS.Servers; len(servers) > 0 {
-		file("/etc/systemd/resolved.conf.d/10-role.conf", 0o644, "[Resolve]\nDNS="+strings.Join(servers, " ")+"\n")
+		add("/etc/systemd/resolved.conf.d/10-role.conf", 0o644, "[Resolve]\nDNS="+strings.Join(servers, " ")+"\n")
 	}
 	for _, f := range networkd.Files(r.Network) {
-		file(path.Join(networkd.Dir, f.Name), 0o644, f.Content)
+		add(path.Join(networkd.Dir, f.Name), 0o644, f.Content)
 	}
 	return c
+}
+
+func file(path string, mode int, content []byte) types.File {
+	source := "data:;base64," + base64.StdEncoding.EncodeToString(content)
+	overwrite := true // the path may be in the image, and an interrupted first boot is run again
+	return types.File{
+		Node:          types.Node{Path: path, Overwrite: &overwrite},
+		FileEmbedded1: types.FileEmbedded1{Mode: &mode, Contents: types.Resource{Source: &source}},
+	}
 }

@@ -223,3 +223,19 @@ func FuzzButane(f *testing.F) {
 		}
 	})
 }
+
+func TestMoreFiles(t *testing.T) {
+	data, err := config(t, "version: 1\nrole: control-plane\ninit: {}\n", []provision.Option{
+		provision.Files(provision.File{Path: "/etc/kubernetes/pki/ca.key", Mode: 0o600, Data: []byte("x\n")}),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := parsed(t, data)
+	if got := content(t, c, "/etc/kubernetes/pki/ca.key"); got != "x\n" {
+		t.Errorf("got %q", got)
+	}
+	if last := c.Storage.Files[len(c.Storage.Files)-1]; *last.Mode != 0o600 || !*last.Overwrite {
+		t.Errorf("got %+v", last)
+	}
+}

@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,6 +85,19 @@ func TestArguments(t *testing.T) {
 				" -drive if=none,id=extra1,format=raw,readonly=on,file=b,,c -device virtio-blk-pci,drive=extra1" +
 				" -drive if=none,id=extra2,format=raw,readonly=on,file=m.iso -device virtio-blk-pci,drive=extra2" +
 				restricted + " -device virtio-net-pci,romfile=,netdev=net -device virtio-rng-pci -object filter-dump,id=capture,netdev=net,file=all,,of it.pcap"},
+		{"two cards at a switch, and a capture", "amd64", "9.2.0", change(func(o *Options) {
+			o.NICs = []NIC{{net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1}, "switch/a"}, {net.HardwareAddr{0x52, 0x54, 0, 0, 0, 2}, "switch/b,c"}}
+			o.Capture = "all.pcap"
+		}),
+			common + "-machine q35" + tcg + " -cpu max,-la57" + flash + overlay + " -device virtio-blk-pci,drive=disk,bootindex=1" +
+				" -netdev stream,id=net,server=off,addr.type=unix,addr.path=switch/a -device virtio-net-pci,romfile=,netdev=net,mac=52:54:00:00:00:01" +
+				" -netdev stream,id=net1,server=off,addr.type=unix,addr.path=switch/b,,c -device virtio-net-pci,romfile=,netdev=net1,mac=52:54:00:00:00:02" +
+				" -device virtio-rng-pci -object filter-dump,id=capture,netdev=net,file=all.pcap"},
+		{"a card at a switch", "s390x", "9.2.0", change(func(o *Options) {
+			o.NICs = []NIC{{net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1}, "a"}}
+		}),
+			common + "-machine s390-ccw-virtio" + tcg + " -cpu max" + overlay + " -device virtio-blk-ccw,drive=disk,bootindex=1" +
+				" -netdev stream,id=net,server=off,addr.type=unix,addr.path=a -device virtio-net-ccw,netdev=net,mac=52:54:00:00:00:01 -device virtio-rng-ccw"},
 		{"a disk that is served", "amd64", "9.2.0", change(func(o *Options) { o.DriveURL = "nbd+unix:///?socket=s" }), common + "-machine q35" + tcg + " -cpu max,-la57" + flash +
 			" -drive if=none,id=disk,cache=writeback,format=raw,file=nbd+unix:///?socket=s -device virtio-blk-pci,drive=disk,bootindex=1" + restricted + " -device virtio-net-pci,romfile=,netdev=net -device virtio-rng-pci"},
 		{"a kernel alone", "amd64", "9.2.0", change(func(o *Options) { o.Kernel, o.Append = "vmlinuz", "console=ttyS0" }), common + "-machine q35" + tcg + " -cpu max,-la57 -kernel vmlinuz -append console=ttyS0 -no-reboot"},

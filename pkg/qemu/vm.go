@@ -32,12 +32,21 @@ type Options struct {
 	Input        io.Reader // what is typed there; may be nil
 	Forward      []Forward
 	Network      bool   // may reach what this machine reaches
-	Capture      string // file to write all packets of the NIC to (pcap); "" for none
+	NICs         []NIC  // instead of one on QEMU's user network; Forward and Network are of that one
+	Capture      string // file to write all packets of the first NIC to (pcap); "" for none
 	DriveURL     string // an NBD URL that serves the disk in place of Disk
 	Accelerator  string // "tcg", "kvm", or "" to find out
 	Kernel       string // boots directly with it, without firmware and disk; with Append
 	Append       string
 	Args         []string // more arguments for QEMU, after all others
+}
+
+// NIC is a network card whose cable leads to an Ethernet switch: to the unix
+// socket of one of its ports, over which QEMU (7.2 and later) sends each frame
+// after its length in 4 bytes, the most significant first.
+type NIC struct {
+	MAC    net.HardwareAddr // 6 bytes
+	Socket string
 }
 
 // Forward leads a port of this machine's loopback to a port of the guest.
@@ -134,22 +143,38 @@ func (m machine) arguments(ctx context.Context, binary string, o *Options) ([]st
 }
 
 func (o *Options) network(m machine) []string {
-	netdev := "user,id=net"
-	if !o.Network {
-		netdev += ",restrict=on"
+	var args []string
+	for i, n := range o.NICs {
+		id := nicID(i)
+		args = append(args, "-netdev", "stream,id="+id+",server=off,addr.type=unix,addr.path="+escape(n.Socket),
+			"-device", m.nic+",netdev="+id+",mac="+n.MAC.String())
 	}
-	for _, f := range o.Forward {
-		netdev += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.Host, f.Guest)
+	if len(o.NICs) == 0 {
+		netdev := "user,id=" + nicID(0)
+		if !o.Network {
+			netdev += ",restrict=on"
+		}
+		for _, f := range o.Forward {
+			netdev += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.Host, f.Guest)
+		}
+		args = append(args, "-netdev", netdev, "-device", m.nic+",netdev="+nicID(0))
 	}
 	rng := "virtio-rng-pci"
 	if strings.HasSuffix(m.nic, "-ccw") {
 		rng = "virtio-rng-ccw"
 	}
-	args := []string{"-netdev", netdev, "-device", m.nic + ",netdev=net", "-device", rng}
+	args = append(args, "-device", rng)
 	if o.Capture != "" {
-		args = append(args, "-object", "filter-dump,id=capture,netdev=net,file="+escape(o.Capture))
+		args = append(args, "-object", "filter-dump,id=capture,netdev="+nicID(0)+",file="+escape(o.Capture))
 	}
 	return args
+}
+
+func nicID(i int) string {
+	if i == 0 {
+		return "net"
+	}
+	return fmt.Sprintf("net%d", i)
 }
 
 // overlay makes the disk that takes the machine's writes.

@@ -18,8 +18,9 @@ import (
 // Allowed says what may be in a capture besides DHCP, ARP, neighbour
 // discovery and multicast membership reports.
 type Allowed struct {
-	Peer  netip.Addr // the one that calls on the node from outside
-	Ports []uint16   // the node's TCP ports it calls on
+	Peer    netip.Addr     // the one that calls on nodes from outside
+	Ports   []uint16       // the nodes' TCP ports it calls on
+	Members []netip.Prefix // who may send to each other whatever they like; not the peer
 }
 
 // Foreign returns a line for each packet in a pcap file that is not allowed,
@@ -52,7 +53,7 @@ func Foreign(file string, a Allowed) (foreign []string, packets int, err error) 
 }
 
 func (a Allowed) allows(p gopacket.Packet) bool {
-	if p.Layer(layers.LayerTypeARP) != nil || p.Layer(layers.LayerTypeIGMP) != nil {
+	if p.Layer(layers.LayerTypeARP) != nil || p.Layer(layers.LayerTypeIGMP) != nil || a.between(p) {
 		return true
 	}
 	if icmp, ok := p.Layer(layers.LayerTypeICMPv6).(*layers.ICMPv6); ok {
@@ -72,13 +73,33 @@ func (a Allowed) allows(p gopacket.Packet) bool {
 		}
 		return false
 	}
-	if tcp, ok := p.Layer(layers.LayerTypeTCP).(*layers.TCP); ok && a.Peer.IsValid() && p.NetworkLayer() != nil {
-		src, dst := p.NetworkLayer().NetworkFlow().Endpoints()
-		peer := gopacket.NewEndpoint(layers.EndpointIPv4, a.Peer.AsSlice())
-		return src == peer && slices.Contains(a.Ports, uint16(tcp.DstPort)) ||
-			dst == peer && slices.Contains(a.Ports, uint16(tcp.SrcPort))
+	if tcp, ok := p.Layer(layers.LayerTypeTCP).(*layers.TCP); ok {
+		src, dst := addresses(p)
+		return src.IsValid() && (src == a.Peer && slices.Contains(a.Ports, uint16(tcp.DstPort)) ||
+			dst == a.Peer && slices.Contains(a.Ports, uint16(tcp.SrcPort)))
 	}
 	return false
+}
+
+// between says whether a packet goes from one member to another.
+func (a Allowed) between(p gopacket.Packet) bool {
+	src, dst := addresses(p)
+	member := func(of netip.Addr) bool {
+		return of != a.Peer && slices.ContainsFunc(a.Members, func(m netip.Prefix) bool { return m.Contains(of) })
+	}
+	return member(src) && member(dst)
+}
+
+// addresses returns whom a packet is from, and to; zero if it is not of IP.
+func addresses(p gopacket.Packet) (src, dst netip.Addr) {
+	n := p.NetworkLayer()
+	if n == nil {
+		return src, dst
+	}
+	from, to := n.NetworkFlow().Endpoints()
+	src, _ = netip.AddrFromSlice(from.Raw())
+	dst, _ = netip.AddrFromSlice(to.Raw())
+	return src, dst
 }
 
 func describe(p gopacket.Packet) string {
