@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -73,6 +74,25 @@ func (m *material) controlPlane() {
 		m.etcdClient()
 	}
 	m.pair("sa", ".pub", m.secrets.ServiceAccount)
+	if m.node.Role.APIServer.Encryption {
+		m.add(kubeadm.EncryptionFile, 0o600, m.encryption())
+	}
+}
+
+// encryption is how API servers encrypt Secrets; those that were written before
+// are still read (Kubernetes, "Encrypting Confidential Data at Rest").
+func (m *material) encryption() []byte {
+	return fmt.Appendf(nil, `apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+  - resources: [secrets]
+    providers:
+      - secretbox:
+          keys:
+            - name: cluster
+              secret: %s
+      - identity: {}
+`, base64.StdEncoding.EncodeToString(m.secrets.EncryptionKey))
 }
 
 func (m *material) etcdClient() {

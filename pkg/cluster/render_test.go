@@ -393,3 +393,33 @@ func BenchmarkThousandNodes(b *testing.B) {
 		}
 	}
 }
+
+// Secrets are encrypted at rest where the description says so, by the same key
+// on all control planes.
+func TestEncryptionAtRest(t *testing.T) {
+	c := parse(t, "version: 1\nname: example\ncluster: {endpoint: cp}\ncontrolPlanes: {apiServer: {encryption: true}}\nnodes:\n  - {name: cp1, role: control-plane, ip: 192.0.2.11}\n  - {name: cp2, role: control-plane, ip: 192.0.2.12}\n  - {name: w1, role: worker}\n")
+	s := newSecrets(t, "example")
+	var first []byte
+	for _, config := range render(t, c, s) {
+		root := t.TempDir()
+		lay(t, config.Data, root)
+		file := filepath.Join(root, kubeadm.EncryptionFile)
+		data, err := os.ReadFile(file)
+		if config.Node.Name == "w1" {
+			if err == nil {
+				t.Error("a worker has the key that Secrets are encrypted with")
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("mode %v, %v", info.Mode(), err)
+		}
+		if !bytes.Contains(data, []byte(base64.StdEncoding.EncodeToString(s.EncryptionKey))) || first != nil && !bytes.Equal(data, first) {
+			t.Errorf("%s: %s", config.Node.Name, data)
+		}
+		first = data
+	}
+}

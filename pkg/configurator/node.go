@@ -202,6 +202,9 @@ func (c *Configurator) writeConfig(p kubeadm.Pinned) error {
 			return err
 		}
 	}
+	if err := c.writeAPIServerFiles(); err != nil {
+		return err
+	}
 	return durable.WriteFile(c.path(kubeadmFile), config, 0o600)
 }
 
@@ -217,6 +220,28 @@ func (c *Configurator) writePatches() error {
 		return errors.Join(err, removeAll(filepath.Join(dir, name)))
 	}
 	return durable.WriteFile(filepath.Join(dir, name), patch, 0o600)
+}
+
+// writeAPIServerFiles writes what the API server of this node is started with.
+func (c *Configurator) writeAPIServerFiles() error {
+	if c.role.APIServer.Encryption {
+		if _, err := os.Stat(c.path(kubeadm.EncryptionFile)); err != nil {
+			return &FatalError{diag.At(c.role.Position("apiServer.encryption"), "`builder cluster render` lays it down, or a Butane file of yours", "Secrets are to be encrypted, but %s is missing", kubeadm.EncryptionFile)}
+		}
+	}
+	for file, document := range kubeadm.APIServerFiles(c.role) {
+		data, err := kubeadm.YAML(document)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(c.path(file)), 0o755); err != nil {
+			return err
+		}
+		if err := durable.WriteFile(c.path(file), data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // resolveEndpoint lets the node know itself by the endpoint's name where no

@@ -107,7 +107,7 @@ func clusterConfiguration(r *role.Role, image manifest.Image, p Pinned) object {
 			names = append(names, n)
 		}
 	}
-	cluster["apiServer"] = object{"certSANs": anySlice(names)}
+	cluster["apiServer"] = apiServer(r, names)
 	switch {
 	case r.Role == role.Etcd:
 		var members []string

@@ -103,6 +103,7 @@ func (r *Role) check(c *checker) {
 	r.checkNode(c)
 	r.checkLinks(c)
 	r.checkVirtualIP(c)
+	r.checkAPIServer(c)
 	r.checkCertSANs(c)
 	r.checkRaw(c)
 	r.checkKeys(c)

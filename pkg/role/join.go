@@ -177,7 +177,7 @@ func (r *Role) checkForeign(c *checker) {
 	if r.Role != Worker && r.Role != Etcd {
 		return
 	}
-	fields := []string{"certSANs", "kubeProxy", "virtualIP"}
+	fields := []string{"apiServer", "certSANs", "kubeProxy", "virtualIP"}
 	if r.Role == Etcd {
 		fields = append(fields, "node.labels", "node.taints")
 	}

@@ -32,6 +32,7 @@ type Role struct {
 	Cluster   Cluster          `yaml:"cluster" doc:"The cluster the node belongs to."`
 	Node      Node             `yaml:"node" doc:"The node itself."`
 	Network   Network          `yaml:"network" doc:"How the node is connected, where DHCP on every wired interface is not right."`
+	APIServer APIServer        `yaml:"apiServer" doc:"What the API servers do beyond serving. All control planes must say the same."`
 	VirtualIP *VirtualIP       `yaml:"virtualIP" doc:"An address that the control planes share without outside help: one of them has it, and passes connections on to all."`
 	CertSANs  []string         `yaml:"certSANs" doc:"More names and IP addresses that the certificates of the API servers are valid for. What the control plane says that starts the cluster counts for all." becomes:"ClusterConfiguration apiServer.certSANs"`
 	Kubelet   map[string]any   `yaml:"kubelet" doc:"Fields of KubeletConfiguration, merged over what Slipway writes. What the control plane says that starts the cluster counts for all; a node that joins may say otherwise for itself." becomes:"KubeletConfiguration; where a node joins, a patch of kubeletconfiguration"`
