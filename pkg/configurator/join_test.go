@@ -182,16 +182,17 @@ func TestCredentialsAfterJoining(t *testing.T) {
 	}
 }
 
-// A node's own settings of the kubelet are laid over those of the cluster.
-func TestKubeletPatch(t *testing.T) {
-	n, _ := configure(t, worker+"kubelet: {maxPods: 50}\n")
+// A node's own settings of the kubelet are laid over those of the cluster, and
+// patches over that.
+func TestPatches(t *testing.T) {
+	n, _ := configure(t, worker+"kubelet: {maxPods: 50}\npatches: [{target: kubeletconfiguration, type: json, patch: [{op: add, path: /logging, value: {verbosity: 4}}]}]\n")
 	must(t, n.writeConfig(n.pinned))
 	files, err := filepath.Glob(n.path(kubeadm.PatchDir + "/*"))
 	must(t, err)
-	if len(files) != 1 || filepath.Base(files[0]) != "kubeletconfiguration0+merge.yaml" {
+	if len(files) != 2 || filepath.Base(files[0]) != "kubeletconfiguration000+merge.yaml" || filepath.Base(files[1]) != "kubeletconfiguration001+json.yaml" {
 		t.Fatalf("patches %q", files)
 	}
-	if data, err := os.ReadFile(files[0]); err != nil || string(data) != "---\nmaxPods: 50\n" {
+	if data, err := os.ReadFile(files[0]); err != nil || string(data) != "maxPods: 50\n" {
 		t.Errorf("%q, %v", data, err)
 	}
 }

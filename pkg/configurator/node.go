@@ -197,10 +197,8 @@ func (c *Configurator) writeConfig(p kubeadm.Pinned) error {
 			return err
 		}
 	}
-	if c.role.Join != nil {
-		if err := c.writePatches(); err != nil {
-			return err
-		}
+	if err := c.writePatches(); err != nil {
+		return err
 	}
 	if err := c.writeAPIServerFiles(); err != nil {
 		return err
@@ -208,18 +206,26 @@ func (c *Configurator) writeConfig(p kubeadm.Pinned) error {
 	return durable.WriteFile(c.path(kubeadmFile), config, 0o600)
 }
 
-// writePatches writes what the node has its own way, though the cluster says
-// otherwise.
+// writePatches writes what is laid over what kubeadm writes on this node, and
+// nothing else: kubeadm reads all that lies there.
 func (c *Configurator) writePatches() error {
 	dir := c.path(kubeadm.PatchDir)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	files, err := kubeadm.Patches(c.role)
+	if err == nil {
+		err = os.RemoveAll(dir)
+	}
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
 		return err
 	}
-	name, patch, err := kubeadm.KubeletPatch(c.role)
-	if err != nil || len(c.role.Kubelet) == 0 {
-		return errors.Join(err, removeAll(filepath.Join(dir, name)))
+	for name, patch := range files {
+		if err := durable.WriteFile(filepath.Join(dir, name), patch, 0o600); err != nil {
+			return err
+		}
 	}
-	return durable.WriteFile(filepath.Join(dir, name), patch, 0o600)
+	return nil
 }
 
 // writeAPIServerFiles writes what the API server of this node is started with.

@@ -59,9 +59,6 @@ const (
 // kubeconfig, kubeadm's discovery file.
 const CredentialsFile = "/etc/slipway/join.conf"
 
-// PatchDir is where the patches lie that kubeadm lays over what it writes.
-const PatchDir = "/var/lib/slipway/patches"
-
 // Config returns the configuration of kubeadm's phases for a role, as YAML
 // documents. It holds the secrets of p. Where a node joins, discovery is the
 // kubeconfig by which it finds the cluster, unless the role has a token.
@@ -137,6 +134,7 @@ func etcdURL(ip, port string) string { return "https://" + net.JoinHostPort(ip, 
 func initConfiguration(r *role.Role, p Pinned) object {
 	return object{
 		"apiVersion": api, "kind": "InitConfiguration",
+		"patches":          object{"directory": PatchDir},
 		"bootstrapTokens":  []any{object{"token": p.Token, "ttl": "24h0m0s", "usages": []any{"signing", "authentication"}, "groups": []any{"system:bootstrappers:kubeadm:default-node-token"}}},
 		"certificateKey":   p.CertificateKey,
 		"localAPIEndpoint": object{"advertiseAddress": p.NodeIP, "bindPort": r.APIPort()},
@@ -208,14 +206,6 @@ func registration(r *role.Role, p Pinned) object {
 		registration["taints"] = taints
 	}
 	return registration
-}
-
-// KubeletPatch returns what a node that joins lays over the configuration of
-// kubelets that it fetches from the cluster, and the name of its file below
-// PatchDir (kubeadm, "Customizing components with the kubeadm API", patches).
-func KubeletPatch(r *role.Role) (name string, patch []byte, err error) {
-	patch, err = yamlDocuments(r.Kubelet)
-	return "kubeletconfiguration0+merge.yaml", patch, err
 }
 
 // StandaloneKubelet returns the configuration of a kubelet that only runs what

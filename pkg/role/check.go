@@ -104,6 +104,7 @@ func (r *Role) check(c *checker) {
 	r.checkLinks(c)
 	r.checkVirtualIP(c)
 	r.checkAPIServer(c)
+	r.checkPatches(c)
 	r.checkCertSANs(c)
 	r.checkRaw(c)
 	r.checkKeys(c)
@@ -205,6 +206,7 @@ func ownedFields() []owned {
 		{"InitConfiguration", "nodeRegistration.criSocket", ""},
 		{"InitConfiguration", "nodeRegistration.imagePullPolicy", ""},
 		{"InitConfiguration", "localAPIEndpoint.advertiseAddress", "node.ip"},
+		{"InitConfiguration", "patches", "patches"},
 		{"JoinConfiguration", "nodeRegistration.name", "node.name"},
 		{"JoinConfiguration", "nodeRegistration.taints", "node.taints"},
 		{"JoinConfiguration", "nodeRegistration.criSocket", ""},
@@ -213,6 +215,7 @@ func ownedFields() []owned {
 		{"JoinConfiguration", "caCertPath", ""},
 		{"JoinConfiguration", "controlPlane.certificateKey", "join.certificateKey"},
 		{"JoinConfiguration", "controlPlane.localAPIEndpoint", "node.ip"},
+		{"JoinConfiguration", "patches", "patches"},
 	}
 }
 

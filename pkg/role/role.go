@@ -38,6 +38,7 @@ type Role struct {
 	Kubelet   map[string]any   `yaml:"kubelet" doc:"Fields of KubeletConfiguration, merged over what Slipway writes. What the control plane says that starts the cluster counts for all; a node that joins may say otherwise for itself." becomes:"KubeletConfiguration; where a node joins, a patch of kubeletconfiguration"`
 	KubeProxy map[string]any   `yaml:"kubeProxy" doc:"Fields of KubeProxyConfiguration, merged over what Slipway writes, by the control plane that starts the cluster." becomes:"KubeProxyConfiguration"`
 	Kubeadm   []map[string]any `yaml:"kubeadm" doc:"Documents of kind ClusterConfiguration, InitConfiguration (both by the control plane that starts the cluster) or JoinConfiguration, merged over what Slipway writes."`
+	Patches   []Patch          `yaml:"patches" doc:"Laid over what kubeadm writes on this node: static pods, and the configuration of the kubelet." becomes:"InitConfiguration, JoinConfiguration patches.directory"`
 	SSH       SSH              `yaml:"ssh" doc:"Logging in over SSH. Without keys there is no SSH."`
 	Time      Servers          `yaml:"time" doc:"Time synchronisation. Without servers there is none."`
 	DNS       Servers          `yaml:"dns" doc:"Resolvers of the node, besides those that DHCP names."`

@@ -1,0 +1,37 @@
+package kubeadm
+
+import (
+	"fmt"
+
+	"github.com/slipway-os/slipway/pkg/role"
+)
+
+// PatchDir is where the patches lie that kubeadm lays over what it writes.
+const PatchDir = "/var/lib/slipway/patches"
+
+// Patches returns the files below PatchDir, by their names (kubeadm v1beta4,
+// Patches.directory: target, a suffix that gives the order, type). A node that
+// joins fetches the configuration of kubelets from the cluster: what its role
+// says of its own is laid over that.
+func Patches(r *role.Role) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	add := func(target string, order int, kind string, patch any) error {
+		data, err := plainYAML(patch)
+		if err != nil {
+			return fmt.Errorf("writing a patch of %s: %w", target, err)
+		}
+		files[fmt.Sprintf("%s%03d+%s.yaml", target, order, kind)] = data
+		return nil
+	}
+	if r.Join != nil && len(r.Kubelet) > 0 {
+		if err := add("kubeletconfiguration", 0, "merge", r.Kubelet); err != nil {
+			return nil, err
+		}
+	}
+	for i, p := range r.Patches {
+		if err := add(p.Target, i+1, p.Type, p.Patch); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
