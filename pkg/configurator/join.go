@@ -182,13 +182,26 @@ func (c *Configurator) waitAdmitted(ctx context.Context) error {
 	local.patience = 0
 	local.why = func(error) string { return "the kubelet has no certificate of the cluster's yet" }
 	err := c.waitFor(ctx, local, func(context.Context) (string, error) {
-		_, err := os.Stat(c.path(kubeletConfig))
+		// The kubelet writes where its certificate will be before it has one.
+		client, err := c.kubeletClient()
+		if err == nil {
+			client.Close()
+		}
 		return "", err
 	})
 	if err != nil {
 		return err
 	}
 	return removeAll(c.path(bootstrapConfig))
+}
+
+// kubeletClient asks the API server as this node's kubelet.
+func (c *Configurator) kubeletClient() (*kubeapi.Client, error) {
+	data, err := os.ReadFile(c.path(kubeletConfig))
+	if err != nil {
+		return nil, err
+	}
+	return kubeapi.FromKubeconfig(data, nil)
 }
 
 // waitOwnAPI waits for the API server of this node, where the endpoint may
@@ -214,11 +227,7 @@ func (c *Configurator) waitOwnAPI(ctx context.Context) error {
 // waitJoined waits for this node to be Ready, and for the pods of kube-system
 // on it, with what the kubelet may ask, as far as the role lets them.
 func (c *Configurator) waitJoined(ctx context.Context) error {
-	data, err := os.ReadFile(c.path(kubeletConfig))
-	if err != nil {
-		return err
-	}
-	client, err := kubeapi.FromKubeconfig(data, nil)
+	client, err := c.kubeletClient()
 	if err != nil {
 		return err
 	}

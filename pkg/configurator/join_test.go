@@ -134,6 +134,34 @@ func TestWaitingForACluster(t *testing.T) {
 	}
 }
 
+// The kubelet's kubeconfig is there before the certificate that it names.
+func TestWaitingToBeAdmitted(t *testing.T) {
+	n, said := configure(t, worker)
+	ca := kubeadmtest.Authority(t, "kubernetes", kubeadmtest.Validity{})
+	node := ca.Sign(t, "system:node:cp1", kubeadmtest.Validity{})
+	pem := filepath.Join(n.root, "kubelet-client-current.pem")
+	inline := string(kubeadmtest.Kubeconfig(t, "https://192.0.2.1:6443", ca, node))
+	head, _, _ := strings.Cut(inline, "    client-certificate-data:")
+	write(t, n.root, kubeletConfig, head+"    client-certificate: "+pem+"\n    client-key: "+pem+"\n")
+	write(t, n.root, bootstrapConfig, "secret")
+	waiting, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := n.waitAdmitted(waiting); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without a certificate: %v", err)
+	}
+	if _, err := os.Stat(n.path(bootstrapConfig)); err != nil {
+		t.Errorf("what the kubelet still needs is gone: %v", err)
+	}
+	if s := strings.Join(*said, "\n"); !strings.Contains(s, "waiting: the kubelet has no certificate of the cluster's yet") {
+		t.Errorf("said %q", s)
+	}
+	must(t, os.WriteFile(pem, append(node.CertPEM(), node.KeyPEM(t)...), 0o600))
+	must(t, n.waitAdmitted(t.Context()))
+	if _, err := os.Stat(n.path(bootstrapConfig)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what the node joined with is still there: %v", err)
+	}
+}
+
 func TestUnreached(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
