@@ -36,6 +36,9 @@ func (c *Configurator) inspect() error {
 	if err := c.remake("certificates", "certificates", pki.DropDamagedLeaves); err != nil {
 		return err
 	}
+	if !c.signsItself() {
+		return c.inspectSigned()
+	}
 	return c.remake("kubeconfigs", "kubeconfigs", func() ([]string, error) {
 		dropped, err := c.dropDamagedKubeconfigs()
 		if c.journal.Done(ready) {
@@ -63,7 +66,7 @@ func (c *Configurator) inspectGiven(pki kubeadm.PKI) error {
 			}
 			return &FatalError{fmt.Errorf("a control plane that joins a cluster needs its authorities, as `builder cluster render` lays them down, or join.certificateKey: %w", err)}
 		}
-		return nil
+		return c.inspectSigned()
 	}
 	if err := pki.CheckGiven(); err != nil {
 		if c.journal.Done(ready) {
@@ -72,7 +75,30 @@ func (c *Configurator) inspectGiven(pki kubeadm.PKI) error {
 		}
 		return &FatalError{fmt.Errorf("the certificates that this node was given cannot be used; give each with its key, or none: %w", err)}
 	}
-	return nil
+	return c.inspectSigned()
+}
+
+// inspectSigned looks at the kubeconfigs of a control plane whose authority
+// is kept elsewhere: nobody here can make them.
+func (c *Configurator) inspectSigned() error {
+	if c.role.Role != role.ControlPlane || c.signsItself() {
+		return nil
+	}
+	names := c.kubeconfigs()
+	if c.journal.Done(ready) {
+		names = slices.DeleteFunc(names, func(name string) bool { return name == "super-admin.conf" })
+	}
+	err := kubeadm.CheckKubeconfigs(c.path(kubeadm.ConfigDir), c.path(kubeadm.PKIDir), names)
+	switch {
+	case err == nil:
+		return nil
+	case c.journal.Done(ready): // the node may well run on
+		c.status.Warn(err.Error())
+		return nil
+	case clock(err) != nil:
+		return fmt.Errorf("THE CLOCK IS WRONG: %w; set it, or name time.servers in the role", clock(err))
+	}
+	return &FatalError{fmt.Errorf("the key of the cluster's authority is not on this node, so its kubeconfigs must be, as `builder cluster render --signed` lays them down: %w", err)}
 }
 
 // remake lets a step that is done be done again if something of it is damaged.

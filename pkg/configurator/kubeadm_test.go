@@ -2,6 +2,7 @@ package configurator
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -212,5 +213,71 @@ func TestRepairWithKubeadm(t *testing.T) {
 	n.whole()
 	if now, err := all(filepath.Join(n.root, kubeadm.PKIDir)).CAHash(); err != nil || now != before {
 		t.Errorf("the authority was %s and is %s, %v", before, now, err)
+	}
+}
+
+// A control plane whose authority is kept elsewhere is given what that signed,
+// and kubeadm goes on from it.
+func TestExternalAuthority(t *testing.T) {
+	first := newNode(t)
+	_, err := first.boot("kubeconfigs", nil)
+	must(t, err)
+	for _, file := range first.files() { // what the authority would have signed
+		rest := strings.TrimPrefix(file, first.root)
+		data, err := os.ReadFile(file)
+		must(t, err)
+		if filepath.Base(rest) == "kubelet.conf" { // as it is before it is led to the kubelet's own
+			pem, err := os.ReadFile(filepath.Join(first.root, kubeletPKI, "kubelet-client-first.pem"))
+			must(t, err)
+			cert, key, _ := strings.Cut(string(pem), "-----BEGIN EC")
+			inline := base64.StdEncoding.EncodeToString
+			own := filepath.Join(kubeletPKI, "kubelet-client-current.pem")
+			text := strings.ReplaceAll(string(data), first.root, "")
+			text = strings.Replace(text, "client-certificate: "+own, "client-certificate-data: "+inline([]byte(cert)), 1)
+			data = []byte(strings.Replace(text, "client-key: "+own, "client-key-data: "+inline([]byte("-----BEGIN EC"+key)), 1))
+		}
+		write(t, first.root, filepath.Join("given", rest), string(data))
+	}
+	given := filepath.Join(first.root, "given")
+	lay := func(t *testing.T, without ...string) *node {
+		t.Helper()
+		n := newNode(t)
+		must(t, os.CopyFS(filepath.Join(n.root, kubeadm.ConfigDir), os.DirFS(filepath.Join(given, kubeadm.ConfigDir))))
+		for _, name := range append(without, "pki/ca.key") {
+			must(t, os.Remove(filepath.Join(n.root, kubeadm.ConfigDir, name)))
+		}
+		report, _ := newReport(t)
+		c, err := newAt(n.root, report)
+		must(t, err)
+		p := c.pinned
+		c.pinned = kubeadm.Pinned{}
+		p.Keyless = c.keyless(kubeadm.NewPKI(c.path(kubeadm.PKIDir), c.role))
+		must(t, c.pin(p))
+		return n
+	}
+	before := func(n *node) string {
+		t.Helper()
+		data, err := os.ReadFile(filepath.Join(n.root, kubeadm.PKIDir, "apiserver.crt"))
+		must(t, err)
+		return string(data)
+	}
+	n := lay(t)
+	certificate := before(n)
+	c, err := n.boot("control-plane", nil)
+	must(t, err)
+	if now := before(n); now != certificate {
+		t.Error("the API server's certificate is another one")
+	}
+	if _, err := os.Stat(filepath.Join(n.root, kubeadm.PKIDir, "ca.key")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("there is a key of the authority: %v", err)
+	}
+	if got := c.pki(); slices.Contains(got.Authorities, "ca") || got.Delivered["apiserver"] != "ca" || got.Leaves["etcd/peer"] != "etcd/ca" {
+		t.Errorf("certificates %+v", got)
+	}
+	for _, missing := range []string{"pki/apiserver.crt", "pki/apiserver-kubelet-client.key", "admin.conf", "scheduler.conf"} {
+		var fatal *FatalError
+		if _, err := lay(t, missing).boot("control-plane", nil); !errors.As(err, &fatal) || !strings.Contains(err.Error(), filepath.Base(missing)) {
+			t.Errorf("without %s: %v", missing, err)
+		}
 	}
 }

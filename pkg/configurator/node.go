@@ -48,6 +48,7 @@ func (c *Configurator) node(ctx context.Context) error {
 		return err
 	}
 	pinned.SecondIP = second
+	pinned.Keyless = c.keyless(kubeadm.NewPKI(c.path(kubeadm.PKIDir), c.role))
 	if err := durable.WriteFile(c.path("/etc/hostname"), []byte(name+"\n"), 0o644); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -90,7 +91,7 @@ func TestPinning(t *testing.T) {
 	}
 	again, err := newAt(root, report)
 	must(t, err)
-	if again.pinned != pinned {
+	if !reflect.DeepEqual(again.pinned, pinned) {
 		t.Errorf("pinned %+v, found %+v", pinned, again.pinned)
 	}
 	// The step is run once more, as after a power cut: nothing changes.

@@ -96,10 +96,33 @@ func (c *Configurator) dropManifests(names ...string) func() error {
 }
 
 // pki is the node's certificates.
-func (c *Configurator) pki() kubeadm.PKI { return kubeadm.NewPKI(c.path(kubeadm.PKIDir), c.role) }
+func (c *Configurator) pki() kubeadm.PKI {
+	all := kubeadm.NewPKI(c.path(kubeadm.PKIDir), c.role)
+	return all.Without(c.keyless(all))
+}
 
+// keyless are the authorities that are kept elsewhere. What is missing later
+// than at the first start is lost.
+func (c *Configurator) keyless(all kubeadm.PKI) []string {
+	if c.pinned.NodeName == "" {
+		return all.Keyless()
+	}
+	return c.pinned.Keyless
+}
+
+// signsItself says whether the node has the key of the cluster's authority.
+func (c *Configurator) signsItself() bool { return slices.Contains(c.pki().Authorities, "ca") }
+
+func (c *Configurator) kubeconfigs() []string { return kubeadm.Kubeconfigs(c.role.Join != nil) }
+
+// dropDamagedKubeconfigs lets kubeconfigs be made again that are damaged; those
+// that were signed elsewhere nobody here can make.
 func (c *Configurator) dropDamagedKubeconfigs() ([]string, error) {
-	return kubeadm.DropDamagedKubeconfigs(c.path(kubeadm.ConfigDir), c.path(kubeadm.PKIDir), kubeadm.Kubeconfigs(c.role.Join != nil))
+	dir, pki := c.path(kubeadm.ConfigDir), c.path(kubeadm.PKIDir)
+	if !c.signsItself() {
+		return nil, kubeadm.CheckKubeconfigs(dir, pki, c.kubeconfigs())
+	}
+	return kubeadm.DropDamagedKubeconfigs(dir, pki, c.kubeconfigs())
 }
 
 // removeAll removes files that may not exist.

@@ -28,6 +28,8 @@ type Pinned struct {
 	SecondIP       string `json:"secondIP,omitempty"` // of the other family, on a node of both
 	Token          string `json:"token"`              // bootstrap token
 	CertificateKey string `json:"certificateKey"`     // hex, AES-256
+	// Keyless are the authorities whose keys the node was not given.
+	Keyless []string `json:"keyless,omitempty"`
 }
 
 // NewPinned makes the random ones.

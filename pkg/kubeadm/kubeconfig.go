@@ -73,6 +73,21 @@ func DropDamagedKubeconfigs(dir, pki string, names []string) ([]string, error) {
 	return dropped, nil
 }
 
+// CheckKubeconfigs checks kubeconfigs below dir that were signed elsewhere, by
+// the authority whose certificate is below pki.
+func CheckKubeconfigs(dir, pki string, names []string) error {
+	ca, err := readCertificate(filepath.Join(pki, "ca.crt"))
+	if err != nil {
+		return err
+	}
+	var problems []error
+	for _, name := range names {
+		_, err := checkKubeconfig(filepath.Join(dir, name), ca)
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
+}
+
 // checkKubeconfig says what is wrong with a kubeconfig, and which other file
 // must go with it: the kubelet goes on from its certificate by itself.
 func checkKubeconfig(file string, ca *x509.Certificate) (also string, err error) {

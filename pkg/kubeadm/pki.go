@@ -61,6 +61,41 @@ func NewPKI(dir string, r *role.Role) PKI {
 	return p
 }
 
+// Keyless returns the authorities whose certificates are there, but not their
+// keys: they are kept elsewhere, and sign there.
+func (p PKI) Keyless() []string {
+	var names []string
+	for _, a := range p.Authorities {
+		files := pairFiles(p.Dir, a)
+		if anyExists(files[:1]) && !anyExists(files[1:]) {
+			names = append(names, a)
+		}
+	}
+	return names
+}
+
+// Without returns what a node has that was not given the keys of some
+// authorities: what they sign is delivered to it.
+func (p PKI) Without(authorities []string) PKI {
+	if len(authorities) == 0 {
+		return p
+	}
+	without := p
+	without.Leaves, without.Delivered = map[string]string{}, maps.Clone(p.Delivered)
+	if without.Delivered == nil {
+		without.Delivered = map[string]string{}
+	}
+	for leaf, authority := range p.Leaves {
+		if slices.Contains(authorities, authority) {
+			without.Delivered[leaf] = authority
+		} else {
+			without.Leaves[leaf] = authority
+		}
+	}
+	without.Authorities = slices.DeleteFunc(slices.Clone(p.Authorities), func(a string) bool { return slices.Contains(authorities, a) })
+	return without
+}
+
 // AuthorityFiles returns all files of the authorities and the service account
 // key pair.
 func (p PKI) AuthorityFiles() []string {
