@@ -140,6 +140,7 @@ func fromRole(r *role.Role, roleFile []byte, extraKeys []string) types.Config {
 	if servers := r.DNS.Servers; len(servers) > 0 {
 		add("/etc/systemd/resolved.conf.d/10-role.conf", 0o644, "[Resolve]\nDNS="+strings.Join(servers, " ")+"\n")
 	}
+	proxy(r, &c, add)
 	for _, f := range networkd.Files(r.Network) {
 		add(path.Join(networkd.Dir, f.Name), 0o644, f.Content)
 	}
@@ -153,4 +154,35 @@ func file(path string, mode int, content []byte) types.File {
 		Node:          types.Node{Path: path, Overwrite: &overwrite},
 		FileEmbedded1: types.FileEmbedded1{Mode: &mode, Contents: types.Resource{Source: &source}},
 	}
+}
+
+// proxy lets Ignition, and containerd later, go through a proxy.
+func proxy(r *role.Role, c *types.Config, add func(path string, mode int, content string)) {
+	p := r.Proxy
+	some := func(s string) *string {
+		if s == "" {
+			return nil
+		}
+		return &s
+	}
+	if p.CA != "" {
+		// Go programs read every file there.
+		add("/etc/ssl/certs/proxy.pem", 0o644, p.CA)
+		source := "data:;base64," + base64.StdEncoding.EncodeToString([]byte(p.CA))
+		c.Ignition.Security.TLS.CertificateAuthorities = []types.Resource{{Source: &source}}
+	}
+	if p.HTTP == "" && p.HTTPS == "" {
+		return
+	}
+	c.Ignition.Proxy = types.Proxy{HTTPProxy: some(p.HTTP), HTTPSProxy: some(p.HTTPS)}
+	for _, n := range r.NoProxy() {
+		c.Ignition.Proxy.NoProxy = append(c.Ignition.Proxy.NoProxy, types.NoProxyItem(n))
+	}
+	var env strings.Builder
+	for _, v := range []struct{ name, value string }{{"HTTP_PROXY", p.HTTP}, {"HTTPS_PROXY", p.HTTPS}, {"NO_PROXY", strings.Join(r.NoProxy(), ",")}} {
+		if v.value != "" {
+			fmt.Fprintf(&env, "%s=%s\n", v.name, v.value)
+		}
+	}
+	add("/etc/default/containerd", 0o644, env.String())
 }

@@ -239,3 +239,30 @@ func TestMoreFiles(t *testing.T) {
 		t.Errorf("got %+v", last)
 	}
 }
+
+// A proxy serves Ignition itself, which may fetch the rest of the config, and
+// containerd; the cluster's own traffic stays away from it.
+func TestProxy(t *testing.T) {
+	data, err := config(t, "version: 1\nrole: control-plane\ninit: {}\nproxy: {http: 'http://proxy:3128', https: 'http://proxy:3128', no: [.example.net]}\n", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := parsed(t, data)
+	if p := c.Ignition.Proxy; p.HTTPSProxy == nil || *p.HTTPSProxy != "http://proxy:3128" || len(p.NoProxy) < 5 {
+		t.Errorf("Ignition's proxy %+v", p)
+	}
+	want := "HTTP_PROXY=http://proxy:3128\nHTTPS_PROXY=http://proxy:3128\nNO_PROXY=.cluster.local,.example.net,.svc,10.244.0.0/16,10.96.0.0/12,127.0.0.0/8,::1,localhost\n"
+	if got := content(t, c, "/etc/default/containerd"); got != want {
+		t.Errorf("containerd's environment:\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestNetworkFilesAreInTheConfig(t *testing.T) {
+	data, err := config(t, "version: 1\nrole: control-plane\ninit: {}\nnetwork: {links: [{name: eth0, addresses: [192.0.2.10/24]}]}\n", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, parsed(t, data), "/etc/systemd/network/10-role-eth0.network"); !strings.Contains(got, "Address=192.0.2.10/24\n") {
+		t.Errorf("got %s", got)
+	}
+}

@@ -105,6 +105,7 @@ func (r *Role) check(c *checker) {
 	r.checkVirtualIP(c)
 	r.checkAPIServer(c)
 	r.checkPatches(c)
+	r.checkProxy(c)
 	r.checkCertSANs(c)
 	r.checkRaw(c)
 	r.checkKeys(c)

@@ -41,6 +41,7 @@ type Role struct {
 	Patches   []Patch          `yaml:"patches" doc:"Laid over what kubeadm writes on this node: static pods, and the configuration of the kubelet." becomes:"InitConfiguration, JoinConfiguration patches.directory"`
 	SSH       SSH              `yaml:"ssh" doc:"Logging in over SSH. Without keys there is no SSH."`
 	Time      Servers          `yaml:"time" doc:"Time synchronisation. Without servers there is none."`
+	Proxy     Proxy            `yaml:"proxy" doc:"What stands between the node and the world."`
 	DNS       Servers          `yaml:"dns" doc:"Resolvers of the node, besides those that DHCP names."`
 	Manifests []any            `yaml:"manifests" doc:"What is applied to the cluster once it runs, by the node that starts it, in this order: objects of the Kubernetes API, or texts with YAML documents." becomes:"objects of the cluster"`
 

@@ -137,7 +137,7 @@ func TestBadRoles(t *testing.T) {
 		{"resolver by name", head + "dns: {servers: [dns.example]}\n", `r.yaml:4:17: dns.servers[0]: "dns.example" is not an IP address (for example 192.0.2.53)`},
 		{"resolver with a zone", head + "dns: {servers: ['fe80::1%eth0']}\n", `r.yaml:4:17: dns.servers[0]: "fe80::1%eth0" is not an IP address (for example 192.0.2.53)`},
 
-		{"several at once, in the order of the file", "version: 1\nrole: x\nfoo: 1\ninit: {}\nnode: {ip: x}\n", "r.yaml:2:7: unknown role \"x\" (known: control-plane, worker, etcd)\nr.yaml:3:1: unknown field \"foo\" (known: apiServer, certSANs, cluster, dns, etcd, init, join, kubeProxy, kubeadm, kubelet, manifests, network, node, patches, role, ssh, time, version, virtualIP)\nr.yaml:5:12: node.ip: \"x\" is not an IP address (for example 192.0.2.10)"},
+		{"several at once, in the order of the file", "version: 1\nrole: x\nfoo: 1\ninit: {}\nnode: {ip: x}\n", "r.yaml:2:7: unknown role \"x\" (known: control-plane, worker, etcd)\nr.yaml:3:1: unknown field \"foo\" (known: apiServer, certSANs, cluster, dns, etcd, init, join, kubeProxy, kubeadm, kubelet, manifests, network, node, patches, proxy, role, ssh, time, version, virtualIP)\nr.yaml:5:12: node.ip: \"x\" is not an IP address (for example 192.0.2.10)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := role.Parse("r.yaml", []byte(c.in))
