@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -97,7 +98,7 @@ func TestEachNodeIsGivenWhatItNeedsAndNoMore(t *testing.T) {
 		stacked = "ca.crt ca.key etcd/ca.crt etcd/ca.key front-proxy-ca.crt front-proxy-ca.key"
 	)
 	for name, want := range map[string]map[string]string{
-		"ha":            {"cp1": stacked + account, "cp2": stacked + account + " join", "worker1": "join", "worker2": "join"},
+		"ha":            {"cp1": stacked + account + " ../apiserver/encryption.yaml", "cp2": stacked + account + " ../apiserver/encryption.yaml join", "worker1": "join", "worker2": "join"},
 		"external-etcd": {"etcd1": member, "cp1": client + account, "cp2": client + account + " join", "worker1": "join"},
 	} {
 		for _, config := range render(t, example(t, name), newSecrets(t, "example")) {
@@ -113,7 +114,7 @@ func TestEachNodeIsGivenWhatItNeedsAndNoMore(t *testing.T) {
 						paths = append(paths, kubeadm.CredentialsFile)
 						continue
 					}
-					paths = append(paths, kubeadm.PKIDir+"/"+f)
+					paths = append(paths, path.Join(kubeadm.PKIDir, f))
 				}
 				paths = append(paths, strings.Fields(common)...)
 				slices.Sort(paths)
@@ -199,7 +200,7 @@ func client(t *testing.T, dir string, data []byte) *x509.Certificate {
 	if err := yaml.Unmarshal(data, &config); err != nil {
 		t.Fatal(err)
 	}
-	if got := config.Clusters[0].Cluster.Server; got != "https://cp.example.net:6443" {
+	if got := config.Clusters[0].Cluster.Server; got != "https://192.0.2.10:6443" && got != "https://cp.example.net:6443" {
 		t.Errorf("the server is %s", got)
 	}
 	var files []string
