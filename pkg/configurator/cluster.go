@@ -30,7 +30,8 @@ func (c *Configurator) client() (*kubeapi.Client, error) {
 	return kubeapi.FromKubeconfig(data, nil)
 }
 
-// waitAPI waits for the API server to serve what is in etcd.
+// waitAPI waits until the API server has done all that it does at a start, and
+// serves what is in etcd.
 func (c *Configurator) waitAPI(ctx context.Context) error {
 	client, err := c.superAdmin()
 	if err != nil {
@@ -38,8 +39,12 @@ func (c *Configurator) waitAPI(ctx context.Context) error {
 	}
 	defer client.Close()
 	return c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) {
-		_, err := client.Send(ctx, http.MethodGet, "/api/v1/namespaces/kube-system", "", nil)
-		return "", err
+		for _, path := range []string{"/healthz", "/api/v1/namespaces/kube-system"} {
+			if _, err := client.Send(ctx, http.MethodGet, path, "", nil); err != nil {
+				return "", err
+			}
+		}
+		return "", nil
 	})
 }
 

@@ -138,8 +138,10 @@ func unreached(server string, err error) string {
 		network *net.OpError
 	)
 	switch {
-	case errors.As(err, &status) && (status.Code == http.StatusUnauthorized || status.Code == http.StatusForbidden):
+	case errors.As(err, &status) && status.Code == http.StatusUnauthorized:
 		return fmt.Sprintf("the cluster at %s does not take this node's credentials: %s", server, status.Message)
+	case errors.As(err, &status) && status.Code == http.StatusForbidden: // so it is while it is being set up
+		return fmt.Sprintf("the cluster at %s does not let this node join yet: %s", server, status.Message)
 	case errors.As(err, &status):
 		return fmt.Sprintf("the cluster at %s answers, but is not ready: %s", server, status.Message)
 	case errors.As(err, &foreign):

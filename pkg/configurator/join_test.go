@@ -40,7 +40,7 @@ func configure(t *testing.T, role string) (c *Configurator, said *[]string) {
 
 func TestStepsOfEachRole(t *testing.T) {
 	for _, c := range []struct{ name, role, want string }{
-		{"a cluster's first", minimal, "node images network authorities certificates kubeconfigs etcd control-plane kubelet api subnet config proxy pod-network token admin mark joined dns coredns manifests ready"},
+		{"a cluster's first", minimal, "node images network authorities certificates kubeconfigs etcd control-plane kubelet api managers subnet config proxy pod-network token admin mark joined dns coredns manifests ready"},
 		{"one more control plane", joinPair, "node images network cluster certificates kubeconfigs control-plane kubelet etcd admitted api mark ready"},
 		{"one with etcd elsewhere", joinPair + "etcd: {members: [{name: e1, ip: 192.0.2.12}]}\n", "node images network cluster certificates kubeconfigs control-plane kubelet admitted api mark ready"},
 		{"worker", worker, "node images network cluster kubelet admitted ready"},
@@ -173,6 +173,7 @@ func TestUnreached(t *testing.T) {
 		want string
 	}{
 		{"credentials of another cluster", func() error { return &kubeapi.StatusError{Code: 401, Message: "Unauthorized"} }, "the cluster at cp:6443 does not take this node's credentials: Unauthorized"},
+		{"a cluster that is being set up", func() error { return &kubeapi.StatusError{Code: 403, Message: "forbidden"} }, "the cluster at cp:6443 does not let this node join yet: forbidden"},
 		{"etcd has no leader", func() error { return &kubeapi.StatusError{Code: 500, Message: "etcdserver: no leader"} }, "the cluster at cp:6443 answers, but is not ready: etcdserver: no leader"},
 		{"nobody listens", func() error {
 			client := kubeapi.Unverified(address)
@@ -217,7 +218,7 @@ func TestPatches(t *testing.T) {
 	must(t, n.writeConfig(n.pinned))
 	files, err := filepath.Glob(n.path(kubeadm.PatchDir + "/*"))
 	must(t, err)
-	if len(files) != 2 || filepath.Base(files[0]) != "kubeletconfiguration000+merge.yaml" || filepath.Base(files[1]) != "kubeletconfiguration001+json.yaml" {
+	if len(files) != 2 || filepath.Base(files[0]) != "kubeletconfiguration001+merge.yaml" || filepath.Base(files[1]) != "kubeletconfiguration002+json.yaml" {
 		t.Fatalf("patches %q", files)
 	}
 	if data, err := os.ReadFile(files[0]); err != nil || string(data) != "maxPods: 50\n" {

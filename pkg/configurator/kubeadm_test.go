@@ -57,7 +57,7 @@ func (n *node) phase(ctx context.Context, phase, config string, args ...string) 
 
 // offline are the steps that need nothing but kubeadm and a disk.
 func offline() []string {
-	return []string{"authorities", "certificates", "kubeconfigs", "etcd", "control-plane"}
+	return []string{"authorities", "certificates", "kubeconfigs", "etcd", "control-plane", "managers"}
 }
 
 // boot starts the configurator as a boot does, and works up to a step. During
@@ -185,7 +185,7 @@ func TestPowerCutsInKubeadm(t *testing.T) {
 // itself makes again what was dropped.
 func TestRepairWithKubeadm(t *testing.T) {
 	n := newNode(t)
-	c, err := n.boot("control-plane", nil)
+	c, err := n.boot("managers", nil)
 	must(t, err)
 	for _, s := range c.steps() {
 		if !c.journal.Done(s.name) {
@@ -263,7 +263,7 @@ func TestExternalAuthority(t *testing.T) {
 	}
 	n := lay(t)
 	certificate := before(n)
-	c, err := n.boot("control-plane", nil)
+	c, err := n.boot("managers", nil)
 	must(t, err)
 	if now := before(n); now != certificate {
 		t.Error("the API server's certificate is another one")
@@ -276,7 +276,7 @@ func TestExternalAuthority(t *testing.T) {
 	}
 	for _, missing := range []string{"pki/apiserver.crt", "pki/apiserver-kubelet-client.key", "admin.conf", "scheduler.conf"} {
 		var fatal *FatalError
-		if _, err := lay(t, missing).boot("control-plane", nil); !errors.As(err, &fatal) || !strings.Contains(err.Error(), filepath.Base(missing)) {
+		if _, err := lay(t, missing).boot("managers", nil); !errors.As(err, &fatal) || !strings.Contains(err.Error(), filepath.Base(missing)) {
 			t.Errorf("without %s: %v", missing, err)
 		}
 	}

@@ -19,7 +19,8 @@ func (c *Configurator) startCluster() []step {
 		// may be the user's own.
 		clean: func() error { return c.pki().DropDamagedAuthorities() },
 	}
-	plane := c.planeSteps("init phase certs all", "init phase kubeconfig all", "init phase control-plane all")
+	plane := c.planeSteps("init phase certs all", "init phase kubeconfig all", "init phase control-plane apiserver")
+	plane[2].clean = c.dropManifests("kube-apiserver")
 	kubeconfigs := &plane[1]
 	write := kubeconfigs.run
 	kubeconfigs.run = func(ctx context.Context) error {
@@ -38,6 +39,7 @@ func (c *Configurator) startCluster() []step {
 		c.kubeletStep("init phase kubelet-start"),
 		// Not kubeadm's wait-control-plane: it says nothing of why it waits.
 		step{name: "api", doing: "waiting for the API server", run: c.waitAPI, next: podsTellMore},
+		c.managersStep(),
 		step{name: "subnet", doing: "giving the node its subnet of pods", run: c.assignSubnet, next: podsTellMore},
 		c.phaseStep("config", "storing the configuration in the cluster", "init phase upload-config all", superAdmin...),
 		c.phaseStep("proxy", "adding kube-proxy", "init phase addon kube-proxy", superAdmin...),
@@ -58,6 +60,24 @@ func (c *Configurator) startCluster() []step {
 		steps = slices.Insert(steps, len(steps)-1, upload)
 	}
 	return steps
+}
+
+// managersStep starts the controller manager and the scheduler, once the API
+// server says that it is healthy: both end where none does within ten seconds,
+// and the kubelet starts again ever more seldom what ends.
+func (c *Configurator) managersStep() step {
+	return step{
+		name: "managers", doing: "starting controller manager and scheduler", next: podsTellMore,
+		clean: c.dropManifests("kube-controller-manager", "kube-scheduler"),
+		run: func(ctx context.Context) error {
+			for _, component := range []string{"controller-manager", "scheduler"} {
+				if err := c.phase(ctx, "init phase control-plane "+component, c.path(kubeadmFile)); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
 }
 
 // authorities makes the certificate authorities in a step of their own, so

@@ -104,7 +104,7 @@ func (c *Configurator) pki() kubeadm.PKI {
 // keyless are the authorities that are kept elsewhere. What is missing later
 // than at the first start is lost.
 func (c *Configurator) keyless(all kubeadm.PKI) []string {
-	if c.pinned.NodeName == "" {
+	if c.pinned.NodeName == "" && !c.journal.Done(c.founded()) {
 		return all.Keyless()
 	}
 	return c.pinned.Keyless

@@ -23,13 +23,20 @@ func Patches(r *role.Role) (map[string][]byte, error) {
 		files[fmt.Sprintf("%s%03d+%s.yaml", target, order, kind)] = data
 		return nil
 	}
+	if _, given := r.Kubelet["crashLoopBackOff"]; r.Role == role.ControlPlane && !given {
+		// At every boot what a control plane consists of ends a few times, until
+		// the API server answers. To wait for five minutes then helps nobody.
+		if err := add("kubeletconfiguration", 0, "merge", object{"crashLoopBackOff": object{"maxContainerRestartPeriod": "20s"}}); err != nil {
+			return nil, err
+		}
+	}
 	if r.Join != nil && len(r.Kubelet) > 0 {
-		if err := add("kubeletconfiguration", 0, "merge", r.Kubelet); err != nil {
+		if err := add("kubeletconfiguration", 1, "merge", r.Kubelet); err != nil {
 			return nil, err
 		}
 	}
 	for i, p := range r.Patches {
-		if err := add(p.Target, i+1, p.Type, p.Patch); err != nil {
+		if err := add(p.Target, i+2, p.Type, p.Patch); err != nil {
 			return nil, err
 		}
 	}
