@@ -107,6 +107,17 @@ func clusterConfiguration(r *role.Role, image manifest.Image, p Pinned) object {
 		}
 	}
 	cluster["apiServer"] = apiServer(r, names)
+	if r.Cluster.Endpoint == "" && r.Role == role.ControlPlane {
+		// Without an endpoint no other control plane can join: nobody waits for
+		// this one to fail. A slow machine is not to lose its own lease; after a
+		// restart, which takes longer, it has run out.
+		patient := object{"extraArgs": []any{
+			object{"name": "leader-elect-lease-duration", "value": "30s"},
+			object{"name": "leader-elect-renew-deadline", "value": "25s"},
+			object{"name": "leader-elect-retry-period", "value": "3s"},
+		}}
+		cluster["controllerManager"], cluster["scheduler"] = patient, maps.Clone(patient)
+	}
 	switch {
 	case r.Role == role.Etcd:
 		var members []string
