@@ -12,8 +12,10 @@ import (
 	"strings"
 
 	"github.com/clarketm/json" // leaves out empty structs, as Butane does
+	shared "github.com/coreos/ignition/v2/config/shared/errors"
 	"github.com/coreos/ignition/v2/config/v3_6"
 	"github.com/coreos/ignition/v2/config/v3_6/types"
+	vreport "github.com/coreos/vcontext/report"
 
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/ignition"
@@ -93,7 +95,11 @@ func Config(r *role.Role, roleFile []byte, butane []ButaneFile, opts ...Option) 
 		return nil, fmt.Errorf("writing the Ignition config: %w", err)
 	}
 	// Files that are right one by one may still not go together.
-	if _, report, err := v3_6.Parse(data); err != nil || len(report.Entries) > 0 {
+	_, report, err := v3_6.Parse(data)
+	// Most proxies for HTTPS are spoken to in plain HTTP: they only pass on what
+	// is encrypted from end to end.
+	report.Entries = slices.DeleteFunc(report.Entries, func(e vreport.Entry) bool { return e.Message == shared.ErrInsecureProxy.Error() })
+	if err != nil || len(report.Entries) > 0 {
 		for _, e := range report.Entries {
 			problems = append(problems, diag.Inputf("checking the merged Ignition config: %s: %s", e.Context, e.Message))
 		}
