@@ -7,6 +7,10 @@ export PATH := $(PATH):/usr/sbin:/sbin
 RUN     ?= .
 # The architectures that this machine's own is not: `make test` boots a small host of each.
 HOSTS   := $(filter-out $(shell $(GO) env GOARCH),amd64 arm64 ppc64le s390x)
+# Clusters of several machines that can be asked for by name: make qemu-test RUN=ha.
+TOPOLOGIES := single pair ha external-etcd dual-stack own-ca mixed-arch bond-vlan token
+# The worker of another architecture in one of them.
+FOREIGN := $(if $(filter arm64,$(ARCH)),amd64,arm64)
 # What the tests judge Slipway's work with.
 JUDGES  := qemu-system-x86 qemu-system-arm qemu-system-ppc qemu-system-s390x qemu-utils ovmf qemu-efi-aarch64 squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool openssl nftables haproxy keepalived
 
@@ -35,11 +39,11 @@ test: lint judges image hosts ## everything: unit tests with the race detector, 
 	SLIPWAY_KUBEADM=$(CURDIR)/bin/kubeadm $(GO) test -race -timeout 20m ./cmd/... ./pkg/...
 	SLIPWAY_HOSTS="$(HOSTS)" $(GO) test -count=1 -short -timeout 60m -v ./qemu-tests/...
 
-qemu-test: judges image ## boot all roles of an architecture, and bake anew: make qemu-test [RUN=name] [ARCH=s390x]
-	bin/builder build --profile worker-$(ARCH) --profile etcd-$(ARCH) $(patsubst %,--profile worker-metal-%,$(filter amd64 arm64,$(ARCH))) --profile qemu-tests/profiles/host-$(ARCH).yaml
+qemu-test: judges image ## boot all roles and topologies, and bake anew: make qemu-test [RUN=name] [ARCH=s390x]
+	bin/builder build --profile worker-$(ARCH) --profile etcd-$(ARCH) --profile worker-$(FOREIGN) $(patsubst %,--profile worker-metal-%,$(filter amd64 arm64,$(ARCH))) --profile qemu-tests/profiles/host-$(ARCH).yaml
 	bin/builder build --profile $(PROFILE) --lock out/$(PROFILE)/lock.json --no-cache --out out/again/$(PROFILE)
 	cmp out/again/$(PROFILE)/disk.raw out/$(PROFILE)/disk.raw
-	$(GO) test -count=1 -timeout 120m -v -run '$(RUN)' ./qemu-tests/...
+	$(GO) test -count=1 -timeout 480m -v -run '$(if $(filter $(RUN),$(TOPOLOGIES)),^TestTopology$$/^$(RUN)$$,$(RUN))' ./qemu-tests/...
 
 judges: ## install the programs that tests compare with
 	@qemu-tests/judges.sh $(JUDGES)
