@@ -27,7 +27,7 @@ func newElsewhere(t *testing.T) (elsewhere, *secrets.Secrets) {
 	t.Helper()
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("openssl is missing: make judges")
+		t.Skip("openssl is missing, which judges certificates: `make judges` installs it, and `make test` does so first")
 	}
 	e := elsewhere{dir: t.TempDir(), openssl: openssl}
 	e.run(t, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "400", "-subj", "/CN=elsewhere",

@@ -12,12 +12,12 @@ import (
 	"github.com/slipway-os/slipway/pkg/secrets"
 )
 
-// kubeconfigText is a kubeconfig (Kubernetes, "kubeconfig (v1)"). What is put
-// in has no character that YAML would read otherwise: names are DNS names.
+// kubeconfigText is a kubeconfig (Kubernetes, "kubeconfig (v1)"). Names are
+// quoted: a cluster may be called 123, or no.
 const kubeconfigText = `apiVersion: v1
 kind: Config
 clusters:
-- name: %[1]s
+- name: %[1]q
   cluster:
     server: https://%[2]s
     certificate-authority-data: %[3]s
@@ -27,11 +27,11 @@ users:
     client-certificate-data: %[5]s
     client-key-data: %[6]s
 contexts:
-- name: %[1]s
+- name: %[1]q
   context:
-    cluster: %[1]s
+    cluster: %[1]q
     user: %[4]q
-current-context: %[1]s
+current-context: %[1]q
 preferences: {}
 `
 

@@ -160,7 +160,7 @@ func verify(t *testing.T, ca, cert, purpose string, more ...string) {
 	t.Helper()
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("openssl is missing: make judges")
+		t.Skip("openssl is missing, which judges certificates: `make judges` installs it, and `make test` does so first")
 	}
 	args := append([]string{"verify", "-x509_strict", "-purpose", purpose, "-CAfile", ca}, more...)
 	if out, err := exec.Command(openssl, append(args, cert)...).CombinedOutput(); err != nil {

@@ -23,7 +23,7 @@ func (c *Configurator) inspect() error {
 	}
 	if err := pki.Check(); err != nil {
 		if wrong := clock(err); wrong != nil {
-			return fmt.Errorf("THE CLOCK IS WRONG: %w; set it, or name time.servers in the role", wrong)
+			return wrong
 		}
 		damaged := fmt.Errorf("this cluster's certificate authorities are damaged and are not made anew, for every node trusts them; restore %s from a backup: %w", kubeadm.PKIDir, err)
 		if !c.journal.Done(ready) {
@@ -62,7 +62,7 @@ func (c *Configurator) inspectGiven(pki kubeadm.PKI) error {
 	if c.role.Role == role.ControlPlane && c.role.Join != nil && c.role.Join.CertificateKey == "" {
 		if err := pki.Check(); err != nil {
 			if wrong := clock(err); wrong != nil {
-				return fmt.Errorf("THE CLOCK IS WRONG: %w; set it, or name time.servers in the role", wrong)
+				return wrong
 			}
 			return &FatalError{fmt.Errorf("a control plane that joins a cluster needs its authorities, as `builder cluster render` lays them down, or join.certificateKey: %w", err)}
 		}
@@ -96,7 +96,7 @@ func (c *Configurator) inspectSigned() error {
 		c.status.Warn(err.Error())
 		return nil
 	case clock(err) != nil:
-		return fmt.Errorf("THE CLOCK IS WRONG: %w; set it, or name time.servers in the role", clock(err))
+		return clock(err)
 	}
 	return &FatalError{fmt.Errorf("the key of the cluster's authority is not on this node, so its kubeconfigs must be, as `builder cluster render --signed` lays them down: %w", err)}
 }
@@ -118,12 +118,12 @@ func (c *Configurator) remake(step, what string, drop func() ([]string, error)) 
 	return nil
 }
 
-// clock returns the error of a certificate that is of the future by this
-// machine's clock: the authorities were made in the past.
+// clock returns what to do about a certificate that is of the future by this
+// machine's clock, if that is what is wrong: it was made in the past.
 func clock(err error) error {
 	var wrong *kubeadm.ClockError
 	if errors.As(err, &wrong) && wrong.Now.Before(wrong.From) {
-		return wrong
+		return fmt.Errorf("THE CLOCK IS WRONG: %w; set it, or name time.servers in the role", wrong)
 	}
 	return nil
 }

@@ -35,14 +35,18 @@ func (c *Configurator) joinAsWorker() []step {
 
 // joinAsControlPlane returns the steps of a control plane that joins others.
 func (c *Configurator) joinAsControlPlane() []step {
-	plane := c.planeSteps("join phase control-plane-prepare certs", "join phase control-plane-prepare kubeconfig", "join phase control-plane-prepare control-plane")
 	steps := append(c.withPods(), c.clusterStep())
 	if c.role.Join.CertificateKey != "" {
 		shared := c.phaseStep("shared", "fetching the shared certificates", "join phase control-plane-prepare download-certs")
 		shared.clean = func() error { return c.pki().DropDamagedAuthorities() }
 		steps = append(steps, shared)
 	}
-	steps = append(append(append(steps, plane...), c.shareSteps()...), c.kubeletStep("join phase kubelet-start"))
+	steps = append(steps,
+		c.certificatesStep("join phase control-plane-prepare certs"),
+		c.kubeconfigsStep("join phase control-plane-prepare kubeconfig"),
+		c.planeStep("join phase control-plane-prepare control-plane", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+	)
+	steps = append(append(steps, c.shareSteps()...), c.kubeletStep("join phase kubelet-start"))
 	if c.role.Etcd == nil {
 		steps = append(steps, step{name: "etcd", doing: "joining etcd", run: c.joinEtcd, next: podsTellMore, clean: c.dropManifests("etcd")})
 	}

@@ -51,7 +51,8 @@ func (c *Configurator) forgetSecrets() error {
 func secretFields() []string { return []string{"bootstrapTokens", "certificateKey"} }
 
 // withoutSecrets returns a role without the secrets that it may hold to join
-// with, in its raw kubeadm documents, and among its manifests. A role without any comes back as it is, byte by byte.
+// with, in its raw kubeadm documents, and among its manifests. A role without
+// any comes back as it is, byte by byte.
 func withoutSecrets(text []byte) ([]byte, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {

@@ -19,9 +19,7 @@ func (c *Configurator) startCluster() []step {
 		// may be the user's own.
 		clean: func() error { return c.pki().DropDamagedAuthorities() },
 	}
-	plane := c.planeSteps("init phase certs all", "init phase kubeconfig all", "init phase control-plane apiserver")
-	plane[2].clean = c.dropManifests("kube-apiserver")
-	kubeconfigs := &plane[1]
+	kubeconfigs := c.kubeconfigsStep("init phase kubeconfig all")
 	write := kubeconfigs.run
 	kubeconfigs.run = func(ctx context.Context) error {
 		if err := write(ctx); err != nil {
@@ -34,7 +32,8 @@ func (c *Configurator) startCluster() []step {
 	if c.role.Etcd != nil {
 		etcd = step{name: "etcd", doing: "waiting for the etcd cluster", run: c.waitEtcd, next: "firstboot status on the etcd members tells more"}
 	}
-	steps := append(c.withPods(), authorities, plane[0], plane[1], etcd, plane[2])
+	steps := append(c.withPods(), authorities, c.certificatesStep("init phase certs all"), kubeconfigs, etcd,
+		c.planeStep("init phase control-plane apiserver", "kube-apiserver"))
 	steps = append(append(steps, c.shareSteps()...),
 		c.kubeletStep("init phase kubelet-start"),
 		// Not kubeadm's wait-control-plane: it says nothing of why it waits.

@@ -55,22 +55,32 @@ func (c *Configurator) withPods() []step {
 	return append(c.prepare(), step{name: "network", doing: "setting up the pod network", run: c.network, always: true, next: tellsMore})
 }
 
-// planeSteps are the steps that write what a control plane runs on and from,
-// by the phases that do.
-func (c *Configurator) planeSteps(certs, kubeconfig, manifests string) []step {
-	certificates := c.phaseStep("certificates", "making certificates", certs)
-	certificates.clean = func() error {
+// certificatesStep is the step of a control plane that makes its certificates.
+func (c *Configurator) certificatesStep(phase string) step {
+	s := c.phaseStep("certificates", "making certificates", phase)
+	s.clean = func() error {
 		_, err := c.pki().DropDamagedLeaves()
 		return err
 	}
-	kubeconfigs := c.phaseStep("kubeconfigs", "writing kubeconfigs", kubeconfig)
-	kubeconfigs.clean = func() error {
+	return s
+}
+
+// kubeconfigsStep is the step that writes the kubeconfigs of what runs on a
+// control plane.
+func (c *Configurator) kubeconfigsStep(phase string) step {
+	s := c.phaseStep("kubeconfigs", "writing kubeconfigs", phase)
+	s.clean = func() error {
 		_, err := c.dropDamagedKubeconfigs()
 		return err
 	}
-	plane := c.phaseStep("control-plane", "configuring the control plane", manifests)
-	plane.clean = c.dropManifests("kube-apiserver", "kube-controller-manager", "kube-scheduler")
-	return []step{certificates, kubeconfigs, plane}
+	return s
+}
+
+// planeStep is the step that starts components of the control plane.
+func (c *Configurator) planeStep(phase string, components ...string) step {
+	s := c.phaseStep("control-plane", "configuring the control plane", phase)
+	s.clean = c.dropManifests(components...)
+	return s
 }
 
 // kubeletStep is the step that configures and starts the kubelet.

@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/slipway-os/slipway/pkg/pki"
 	"github.com/slipway-os/slipway/pkg/role"
 )
 
@@ -340,63 +340,22 @@ func samePublic(a, b any) bool {
 	return ok && k.Equal(b)
 }
 
-// block reads the PEM block of a file; its content is never part of an error.
-func block(name string) ([]byte, error) {
+func readCertificate(name string) (*x509.Certificate, error) { return read(name, pki.ReadCertificate) }
+
+func readPublic(name string) (any, error) { return read(name, pki.ReadPublic) }
+
+func readKey(name string) (crypto.Signer, error) { return read(name, pki.ReadKey) }
+
+// read reads a file of PEM.
+func read[T any](name string, parse func([]byte) (T, error)) (T, error) {
+	var none T
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
-	for {
-		b, rest := pem.Decode(data)
-		if b == nil {
-			return nil, fmt.Errorf("%s is empty or damaged", name)
-		}
-		if b.Type != "EC PARAMETERS" {
-			return b.Bytes, nil
-		}
-		data = rest
-	}
-}
-
-func readCertificate(name string) (*x509.Certificate, error) {
-	der, err := block(name)
+	v, err := parse(data)
 	if err != nil {
-		return nil, err
+		return none, fmt.Errorf("%s is empty or damaged: it %w", name, err)
 	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, fmt.Errorf("%s is damaged: %w", name, err)
-	}
-	return cert, nil
-}
-
-func readPublic(name string) (any, error) {
-	der, err := block(name)
-	if err != nil {
-		return nil, err
-	}
-	key, err := x509.ParsePKIXPublicKey(der)
-	if err != nil {
-		return nil, fmt.Errorf("%s is damaged", name)
-	}
-	return key, nil
-}
-
-func readKey(name string) (crypto.Signer, error) {
-	der, err := block(name)
-	if err != nil {
-		return nil, err
-	}
-	if k, err := x509.ParseECPrivateKey(der); err == nil {
-		return k, nil
-	}
-	if k, err := x509.ParsePKCS1PrivateKey(der); err == nil {
-		return k, nil
-	}
-	if k, err := x509.ParsePKCS8PrivateKey(der); err == nil {
-		if signer, ok := k.(crypto.Signer); ok {
-			return signer, nil
-		}
-	}
-	return nil, fmt.Errorf("%s is damaged", name)
+	return v, nil
 }

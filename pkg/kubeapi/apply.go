@@ -85,8 +85,7 @@ func (c *Client) place(ctx context.Context, object map[string]any) (string, erro
 		}
 	}
 	err := c.Get(ctx, base, &served)
-	var status *StatusError
-	if errors.As(err, &status) && status.Code == http.StatusNotFound {
+	if IsNotFound(err) {
 		return "", &UnknownKindError{kind, version}
 	}
 	if err != nil {

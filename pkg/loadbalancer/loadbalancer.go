@@ -97,7 +97,6 @@ func Keepalived(v role.VirtualIP, ip, link string) ([]byte, error) {
 global_defs {
     router_id %s
     vrrp_garp_master_refresh 60
-    max_auto_priority 50
 }
 
 vrrp_track_process haproxy {

@@ -43,7 +43,7 @@ func TestHAProxy(t *testing.T) {
 	golden(t, "haproxy.cfg", got)
 	program, err := exec.LookPath("haproxy")
 	if err != nil {
-		t.Skip("there is no haproxy to ask")
+		t.Skip("haproxy is missing, which judges its configuration: `make judges` installs it, and `make test` does so first")
 	}
 	dir := t.TempDir()
 	ca := filepath.Join(dir, "ca.crt")
@@ -70,7 +70,7 @@ func TestKeepalived(t *testing.T) {
 	}
 	program, err := exec.LookPath("keepalived")
 	if err != nil {
-		t.Skip("there is no keepalived to ask")
+		t.Skip("keepalived is missing, which judges its configuration: `make judges` installs it, and `make test` does so first")
 	}
 	file := filepath.Join(t.TempDir(), "keepalived.conf")
 	own, err := loadbalancer.Keepalived(three(), "192.0.2.12", card(t))
@@ -97,6 +97,6 @@ func card(t *testing.T) string {
 			return i.Name
 		}
 	}
-	t.Skip("this machine has no network interface")
+	t.Skip("keepalived asks for a network interface, and this machine has none but its loopback: as root, `ip link add dummy0 type dummy && ip link set dummy0 up` makes one")
 	return ""
 }

@@ -72,14 +72,17 @@ func (f *file) set(key string, value any) { fmt.Fprintf(f, "%s=%v\n", key, value
 // netdev returns the unit of an interface that networkd makes; "" of a card.
 func netdev(l role.Link) string {
 	var f file
-	switch {
-	case l.Bond != nil:
+	head := func(kind string) {
 		f.section("NetDev")
 		f.set("Name", l.Name)
-		f.set("Kind", "bond")
+		f.set("Kind", kind)
 		if l.MTU > 0 {
 			f.set("MTUBytes", l.MTU)
 		}
+	}
+	switch {
+	case l.Bond != nil:
+		head("bond")
 		f.section("Bond")
 		f.set("Mode", l.Bond.Mode)
 		f.set("MIIMonitorSec", "100ms") // without it a bond notices no dead link
@@ -91,12 +94,7 @@ func netdev(l role.Link) string {
 			f.set("TransmitHashPolicy", "layer3+4")
 		}
 	case l.VLAN != nil:
-		f.section("NetDev")
-		f.set("Name", l.Name)
-		f.set("Kind", "vlan")
-		if l.MTU > 0 {
-			f.set("MTUBytes", l.MTU)
-		}
+		head("vlan")
 		f.section("VLAN")
 		f.set("Id", l.VLAN.ID)
 	}

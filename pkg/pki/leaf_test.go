@@ -131,7 +131,7 @@ func judge(t *testing.T, ca, cert []byte) {
 	t.Helper()
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("openssl is missing: make judges")
+		t.Skip("openssl is missing, which judges certificates: `make judges` installs it, and `make test` does so first")
 	}
 	dir := t.TempDir()
 	for name, data := range map[string][]byte{"ca.crt": ca, "leaf.crt": cert} {

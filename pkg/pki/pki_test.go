@@ -84,7 +84,7 @@ func TestServiceAccountKey(t *testing.T) {
 func TestOpenSSLAgrees(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("openssl is missing: make judges")
+		t.Skip("openssl is missing, which judges certificates: `make judges` installs it, and `make test` does so first")
 	}
 	p, err := pki.NewAuthority("etcd-ca", pki.DefaultAlgorithm, time.Now(), time.Hour)
 	if err != nil {

@@ -63,6 +63,19 @@ func ReadKey(data []byte) (crypto.Signer, error) {
 	}
 }
 
+// ReadPublic reads a public key from PEM data. No error quotes the data.
+func ReadPublic(data []byte) (crypto.PublicKey, error) {
+	b, _ := pem.Decode(data)
+	if b == nil {
+		return nil, errors.New("holds no public key in PEM")
+	}
+	key, err := x509.ParsePKIXPublicKey(b.Bytes)
+	if err != nil {
+		return nil, errors.New("holds a damaged public key")
+	}
+	return key, nil
+}
+
 func parseKey(der []byte) (crypto.Signer, error) {
 	if k, err := x509.ParseECPrivateKey(der); err == nil {
 		return k, nil

@@ -96,7 +96,7 @@ func (r *Role) checkJoin(c *checker) {
 		if len(j.CACertHashes) == 0 {
 			c.errorf("join.token", "give join.caCertHashes; firstboot status on a control plane says it", "join.token alone does not tell which cluster is meant")
 		}
-		if r.Cluster.Endpoint == "" && !c.doc.Has("cluster.endpoint") {
+		if r.Cluster.Endpoint == "" && !c.doc.Has("cluster.endpoint") && !c.doc.Has("virtualIP") {
 			c.errorf("join.token", "give cluster.endpoint", "join.token does not say where the API server is")
 		}
 	}
