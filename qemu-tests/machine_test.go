@@ -253,6 +253,9 @@ func (m *machine) ready() *kubeapi.Client {
 	if err != nil {
 		m.t.Fatalf("waiting for Ready: %v; the console ends with:\n%s", err, m.console.end())
 	}
+	if kubeconfig == nil {
+		m.t.Fatal("the machine is no control plane, and has no API to ask")
+	}
 	client, err := m.guest.API(kubeconfig)
 	if err != nil {
 		m.t.Fatal(err)

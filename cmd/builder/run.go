@@ -166,5 +166,8 @@ func runImage(c *cobra.Command, image string, qemuArgs []string, f runFlags) (er
 		return err
 	}
 	fmt.Fprintf(c.ErrOrStderr(), "ready %s after the start\r\n", time.Since(start).Round(time.Second))
+	if kubeconfig == nil {
+		return nil
+	}
 	return guest.WriteKubeconfig(filepath.Join(f.dir, "kubeconfig"), kubeconfig)
 }

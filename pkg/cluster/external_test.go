@@ -116,14 +116,14 @@ func TestAuthorityElsewhere(t *testing.T) {
 	for _, name := range []string{"cp1", "kubernetes.default.svc.cluster.local", "api.example.net"} {
 		verify(t, e.dir+"/ca.crt", apiserver, "sslserver", "-verify_hostname", name)
 	}
-	for _, ip := range []string{"192.0.2.11", "10.96.0.1", "127.0.0.1"} {
+	for _, ip := range []string{"192.0.2.10", "192.0.2.11", "10.96.0.1", "127.0.0.1"} {
 		verify(t, e.dir+"/ca.crt", apiserver, "sslserver", "-verify_ip", ip)
 	}
 	admin, err := c.Admin(s, signed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cert := client(t, t.TempDir(), admin); cert.Issuer.CommonName != "elsewhere" {
+	if cert := client(t, t.TempDir(), admin, "192.0.2.10:6443"); cert.Issuer.CommonName != "elsewhere" {
 		t.Errorf("signed by %s", cert.Issuer)
 	}
 	lay(t, configs[3].Data, root)

@@ -174,14 +174,14 @@ func checkJoin(t *testing.T, root string, n *cluster.Node) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert := client(t, root, data)
+	cert := client(t, root, data, n.Role.Cluster.Endpoint)
 	if cert.Subject.CommonName != "system:node:"+n.Name || !slices.Equal(cert.Subject.Organization, []string{"system:nodes"}) {
 		t.Errorf("it joins as %s", cert.Subject)
 	}
 }
 
-// client checks a kubeconfig and returns its certificate.
-func client(t *testing.T, dir string, data []byte) *x509.Certificate {
+// client checks a kubeconfig for a server and returns its certificate.
+func client(t *testing.T, dir string, data []byte, server string) *x509.Certificate {
 	t.Helper()
 	var config struct {
 		Clusters []struct {
@@ -200,8 +200,8 @@ func client(t *testing.T, dir string, data []byte) *x509.Certificate {
 	if err := yaml.Unmarshal(data, &config); err != nil {
 		t.Fatal(err)
 	}
-	if got := config.Clusters[0].Cluster.Server; got != "https://192.0.2.10:6443" && got != "https://cp.example.net:6443" {
-		t.Errorf("the server is %s", got)
+	if got := config.Clusters[0].Cluster.Server; got != "https://"+server {
+		t.Errorf("the server is %s, want https://%s", got, server)
 	}
 	var files []string
 	for i, text := range []string{config.Clusters[0].Cluster.CA, config.Users[0].User.Cert, config.Users[0].User.Key} {
@@ -240,7 +240,7 @@ func TestAdmin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cert := client(t, t.TempDir(), data); cert.Subject.CommonName != "kubernetes-admin" || !slices.Equal(cert.Subject.Organization, []string{"kubeadm:cluster-admins"}) {
+	if cert := client(t, t.TempDir(), data, "192.0.2.10:6443"); cert.Subject.CommonName != "kubernetes-admin" || !slices.Equal(cert.Subject.Organization, []string{"kubeadm:cluster-admins"}) {
 		t.Errorf("it is %s", cert.Subject)
 	}
 	alone := "version: 1\nname: demo\nnodes: [{name: cp1, role: control-plane"
@@ -391,6 +391,27 @@ func BenchmarkThousandNodes(b *testing.B) {
 		}
 		if err := cluster.Write(b.Context(), dir, changes, index); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// A cluster may be called what YAML would take for a number, or for false.
+func TestNamesInKubeconfigs(t *testing.T) {
+	for _, name := range []string{"123", "no", "null", "1e5"} {
+		c := parse(t, "version: 1\nname: '"+name+"'\ncluster: {endpoint: cp.example.net}\nnodes: [{name: cp1, role: control-plane}]\n")
+		data, err := c.Admin(newSecrets(t, name), cluster.Signed{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var config struct {
+			Clusters, Contexts []struct{ Name any }
+			Current            any `yaml:"current-context"`
+		}
+		if err := yaml.Unmarshal(data, &config); err != nil {
+			t.Fatal(err)
+		}
+		if config.Clusters[0].Name != any(name) || config.Contexts[0].Name != any(name) || config.Current != any(name) {
+			t.Errorf("%s: cluster %v, context %v, current %v", name, config.Clusters[0].Name, config.Contexts[0].Name, config.Current)
 		}
 	}
 }

@@ -38,6 +38,9 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	who := "anybody"
 	if len(r.TLS.PeerCertificates) > 0 {
 		who = r.TLS.PeerCertificates[0].Subject.CommonName
+	} else if r.URL.Path != clusterInfo { // which alone is for anybody
+		http.Error(w, `{"message":"Unauthorized"}`, http.StatusUnauthorized)
+		return
 	}
 	a.asked = append(a.asked, r.Method+" "+r.URL.Path+" "+who)
 	if a.failing > 0 {

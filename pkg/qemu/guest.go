@@ -125,10 +125,11 @@ func (e RefusedError) Error() string { return "the node does not go on: " + e.Ca
 
 // WaitReady waits until the API, asked from outside, says that the node is
 // Ready and every pod of kube-system runs, and until the node says so too, as
-// it has something left to record then. (Its own word is enough where its role
-// wants no pod network.) It tells say what is still missing
-// whenever that changes, and returns the administrator's kubeconfig as it lies
-// in the guest. The error is a RefusedError if the node gave up.
+// it has something left to record then. Its own word is enough where its role
+// wants no pod network, and where it is no control plane. WaitReady tells say
+// what is still missing whenever that changes, and returns the administrator's
+// kubeconfig as it lies in the guest; nil if that is no control plane. The error
+// is a RefusedError if the node gave up.
 func (g *Guest) WaitReady(ctx context.Context, say io.Writer) (kubeconfig []byte, err error) {
 	last := ""
 	note := func(s string) {
@@ -147,10 +148,14 @@ func (g *Guest) WaitReady(ctx context.Context, say io.Writer) (kubeconfig []byte
 		if !errors.As(err, &exit) {
 			return nil, err
 		}
-		if _, err := g.Status(ctx); errors.As(err, new(RefusedError)) {
+		now, err := g.Status(ctx)
+		if errors.As(err, new(RefusedError)) {
 			return nil, err
 		}
-		note("the control plane to be set up")
+		if now.State == status.Ready { // a worker, or an etcd member
+			return nil, nil
+		}
+		note("the node to be set up")
 		if err := g.pause(ctx); err != nil {
 			return nil, err
 		}

@@ -30,7 +30,7 @@ const (
 )
 
 func TestBadRoles(t *testing.T) {
-	for _, c := range []struct{ name, in, want string }{
+	refused(t, "", []badRole{
 		{"not YAML", head + "cluster:\n\tname: a\n", `r.yaml:5:1: not valid YAML: found character that cannot start any token (indent with spaces, not tabs)`},
 		{"key given twice", head + "role: worker\n", `r.yaml:4:1: field "role" is given twice`},
 		{"empty file", "", "r.yaml:1:1: version is missing (write version: 1)\nr.yaml:1:1: role is missing (one of control-plane, worker, etcd)"},
@@ -138,9 +138,19 @@ func TestBadRoles(t *testing.T) {
 		{"resolver with a zone", head + "dns: {servers: ['fe80::1%eth0']}\n", `r.yaml:4:17: dns.servers[0]: "fe80::1%eth0" is not an IP address (for example 192.0.2.53)`},
 
 		{"several at once, in the order of the file", "version: 1\nrole: x\nfoo: 1\ninit: {}\nnode: {ip: x}\n", "r.yaml:2:7: unknown role \"x\" (known: control-plane, worker, etcd)\nr.yaml:3:1: unknown field \"foo\" (known: apiServer, certSANs, cluster, dns, etcd, init, join, kubeProxy, kubeadm, kubelet, manifests, network, node, patches, proxy, role, ssh, time, version, virtualIP)\nr.yaml:5:12: node.ip: \"x\" is not an IP address (for example 192.0.2.10)"},
-	} {
+	})
+}
+
+// badRole is a role that must be refused, and in which words.
+type badRole struct{ name, in, want string }
+
+// refused checks that roles, each after the same beginning, are refused as the
+// user's to mend.
+func refused(t *testing.T, begin string, roles []badRole) {
+	t.Helper()
+	for _, c := range roles {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := role.Parse("r.yaml", []byte(c.in))
+			_, err := role.Parse("r.yaml", []byte(begin+c.in))
 			if err == nil {
 				t.Fatal("accepted")
 			}
