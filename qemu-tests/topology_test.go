@@ -3,12 +3,10 @@ package qemutests
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,21 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/slipway-os/slipway/pkg/kubeapi"
 )
-
-// Emulated control planes are slow, and share two processors: what times out
-// within seconds elsewhere is given longer.
-const slow = `
-controlPlanes:
-  kubeadm:
-    - kind: ClusterConfiguration
-      etcd: {local: {extraArgs: [{name: heartbeat-interval, value: "1000"}, {name: election-timeout, value: "10000"}]}}
-      controllerManager: {extraArgs: [{name: leader-elect-lease-duration, value: 90s}, {name: leader-elect-renew-deadline, value: 60s}, {name: leader-elect-retry-period, value: 10s}]}
-      scheduler: {extraArgs: [{name: leader-elect-lease-duration, value: 90s}, {name: leader-elect-renew-deadline, value: 60s}, {name: leader-elect-retry-period, value: 10s}]}
-`
 
 // member is a machine of a cluster under test.
 type member struct {
@@ -50,15 +35,21 @@ type cluster struct {
 	net     *network
 	dir     string
 	members []*member
+	builder string // the program
+	// description is the beginning of the file that all are configured from.
+	description string
 }
 
-// newCluster makes machines on a network of their own; nothing is started.
-func newCluster(t *testing.T, members ...*member) *cluster {
+// newCluster makes the machines of a topology on a network of their own;
+// nothing is started.
+func newCluster(t *testing.T, name string) *cluster {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("takes several machines; `make qemu-test` does this too")
+		t.Skipf("takes several machines, for which `make test` has no time: `make qemu-test RUN=%s` runs it", name)
 	}
-	c := &cluster{t: t, net: newNetwork(t), dir: t.TempDir(), members: members}
+	of := topologies()[name]
+	members := of.members
+	c := &cluster{t: t, net: newNetwork(t), dir: t.TempDir(), members: members, description: of.description}
 	kinds := map[string]string{"control-plane": "cp"}
 	for _, m := range members {
 		kind := kinds[m.role]
@@ -76,13 +67,12 @@ func newCluster(t *testing.T, members ...*member) *cluster {
 	return c
 }
 
-// render lets builder make the cluster's secrets and configs from a
-// description that this begins, and gives each machine its own.
-func (c *cluster) render(description string, args ...string) {
-	c.t.Helper()
+// describe returns the description of a cluster. cards are the addresses of a
+// machine's network cards.
+func describe(beginning, sshKey string, members []*member, cards func(*member) []any) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "version: 1\nname: test\n%s\nall:\n  ssh: {authorizedKeys: [%q]}\nnodes:\n", strings.TrimSpace(description), c.members[0].scene.key.Authorized())
-	for _, m := range c.members {
+	fmt.Fprintf(&text, "version: 1\nname: test\n%s\nall:\n  ssh: {authorizedKeys: [%q]}\nnodes:\n", strings.TrimSpace(beginning), sshKey)
+	for _, m := range members {
 		addresses := m.ip + "/24"
 		if m.second != "" {
 			addresses += ", '" + m.second + "/64'"
@@ -91,27 +81,50 @@ func (c *cluster) render(description string, args ...string) {
 		if links == "" {
 			links = "{name: lan, mac: '%s', addresses: [" + addresses + "]}"
 		}
+		fmt.Fprintf(&text, "  - name: %s\n    role: %s\n    ip: %s\n    with: {network: {links: [%s]}}\n", m.name, m.role, m.ip, fmt.Sprintf(links, cards(m)...))
+	}
+	return text.String()
+}
+
+// render lets builder make the cluster's secrets, with more arguments, and the
+// configs from its description, and gives each machine its own.
+func (c *cluster) render(args ...string) {
+	c.t.Helper()
+	c.found(args...)
+	tool(c.t, c.builder, c.renderArgs()...)
+}
+
+// found makes the cluster's secrets, with more arguments, and writes its
+// description.
+func (c *cluster) found(args ...string) {
+	c.t.Helper()
+	text := describe(c.description, c.members[0].scene.key.Authorized(), c.members, func(m *member) []any {
 		var cards []any
 		for _, n := range m.scene.opts.NICs {
 			cards = append(cards, n.MAC)
 		}
-		fmt.Fprintf(&text, "  - name: %s\n    role: %s\n    ip: %s\n    with: {network: {links: [%s]}}\n", m.name, m.role, m.ip, fmt.Sprintf(links, cards...))
-	}
-	file, secrets, configs := filepath.Join(c.dir, "cluster.yaml"), filepath.Join(c.dir, "secrets.yaml"), filepath.Join(c.dir, "configs")
-	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		return cards
+	})
+	if err := os.WriteFile(c.path("cluster.yaml"), []byte(text), 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	builder, err := filepath.Abs("../bin/builder")
-	if err != nil {
+	var err error
+	if c.builder, err = filepath.Abs("../bin/builder"); err != nil {
 		c.t.Fatal(err)
 	}
-	if _, err := os.Stat(secrets); err != nil {
-		tool(c.t, builder, append([]string{"cluster", "new", "--name", "test", "--out", secrets}, args...)...)
-	}
-	tool(c.t, builder, "cluster", "render", file, "--secrets", secrets, "--out", configs)
+	tool(c.t, c.builder, append([]string{"cluster", "new", "--name", "test", "--out", c.path("secrets.yaml")}, args...)...)
 	for _, m := range c.members {
-		m.scene.opts.Ignition = filepath.Join(configs, m.name+".ign")
+		m.scene.opts.Ignition = c.path("configs", m.name+".ign")
 	}
+}
+
+func (c *cluster) path(names ...string) string {
+	return filepath.Join(append([]string{c.dir}, names...)...)
+}
+
+// renderArgs are what builder is called with to render the cluster.
+func (c *cluster) renderArgs(more ...string) []string {
+	return append([]string{"cluster", "render", c.path("cluster.yaml"), "--secrets", c.path("secrets.yaml"), "--out", c.path("configs")}, more...)
 }
 
 // start turns machines on, in this order.
@@ -179,208 +192,6 @@ func (c *cluster) quiet() {
 		}
 	}
 	c.net.quiet(c.t)
-}
-
-// controlPlane, worker and etcdMember are machines of a cluster by their roles;
-// n tells them apart.
-func controlPlane(n int) *member {
-	return &member{name: fmt.Sprint("cp", n), role: "control-plane", ip: fmt.Sprint("10.0.2.15", n)}
-}
-
-func worker(n int) *member {
-	return &member{name: fmt.Sprint("w", n), role: "worker", ip: fmt.Sprint("10.0.2.16", n)}
-}
-
-func etcdMember(n int) *member {
-	return &member{name: fmt.Sprint("e", n), role: "etcd", ip: fmt.Sprint("10.0.2.17", n)}
-}
-
-// atFirst is the endpoint of a cluster that has no better one.
-const atFirst = "cluster: {endpoint: 10.0.2.151}\n"
-
-// TestTopology builds clusters of several machines, each from one description.
-func TestTopology(t *testing.T) {
-	for name, test := range map[string]func(*testing.T){
-		"single": testSingle, "pair": testPair, "ha": testHA, "external-etcd": testExternalEtcd,
-		"dual-stack": testDualStack, "own-ca": testOwnCA, "mixed-arch": testMixedArch, "bond-vlan": testBondVLAN, "token": testToken,
-	} {
-		t.Run(name, test)
-	}
-}
-
-func testSingle(t *testing.T) {
-	c := newCluster(t, controlPlane(1))
-	c.render(slow + "  node: {taints: []}\n")
-	c.start(c.members...)
-	c.joined(c.members...)
-	c.complete(c.members[0])
-	c.quiet()
-}
-
-func testPair(t *testing.T) {
-	c := newCluster(t, controlPlane(1), worker(1))
-	c.render(atFirst + slow)
-	plane, other := c.members[0], c.members[1]
-	c.start(other)
-	other.machine.say("waiting: nobody answers at 10.0.2.151:6443 yet")
-	c.start(plane)
-	c.joined(c.members...)
-	api := c.complete(plane)
-	t.Run("pods reach each other", func(t *testing.T) { c.in(t).podsReachEachOther(api) })
-	t.Run("nodes forget what they joined with", func(t *testing.T) { c.in(t).forgot() })
-	t.Run("a worker comes back by itself", func(t *testing.T) {
-		other.machine.in(t).reboot()
-		other.machine.in(t).say("NODE READY")
-	})
-	t.Run("nothing but allowed packets", func(t *testing.T) { c.in(t).quiet() })
-}
-
-func testHA(t *testing.T) {
-	c := newCluster(t, controlPlane(1), controlPlane(2), controlPlane(3), worker(1), worker(2))
-	c.render("cluster: {endpoint: 10.0.2.150}\n" + slow + "  virtualIP: {addresses: [10.0.2.150]}\n")
-	order := c.shuffled(c.members)
-	if last := len(order) - 1; order[last].name == "cp1" { // without the first there is no cluster to be late for
-		order[0], order[last] = order[last], order[0]
-	}
-	early, late := order[:len(order)-1], order[len(order)-1:]
-	c.start(early...)
-	c.joined(early...)
-	c.start(late...)
-	c.joined(late...)
-	c.complete(c.members[0])
-	t.Run("the API survives who has its address", func(t *testing.T) { c.in(t).failOver("10.0.2.150") })
-	t.Run("nothing but allowed packets", func(t *testing.T) { c.in(t).quiet() })
-}
-
-func testExternalEtcd(t *testing.T) {
-	c := newCluster(t, controlPlane(1), controlPlane(2), etcdMember(1), etcdMember(2), etcdMember(3))
-	etcd := "etcdMembers:\n  kubeadm:\n    - kind: ClusterConfiguration\n      etcd: {local: {extraArgs: [{name: heartbeat-interval, value: \"1000\"}, {name: election-timeout, value: \"10000\"}]}}\n"
-	planes := strings.Join(slices.DeleteFunc(strings.Split(slow, "\n"), func(l string) bool { return strings.Contains(l, "etcd:") }), "\n")
-	c.render(atFirst + planes + etcd)
-	c.start(c.shuffled(c.members)...)
-	c.joined(c.members...)
-	c.complete(c.members[0])
-	t.Run("nothing but allowed packets", func(t *testing.T) { c.in(t).quiet() })
-}
-
-func testDualStack(t *testing.T) {
-	plane, other := controlPlane(1), worker(1)
-	plane.second, other.second = "fd00:51::1:1", "fd00:51::1:2"
-	c := newCluster(t, plane, other)
-	c.render("cluster:\n  endpoint: 10.0.2.151\n  podSubnets: [10.244.0.0/16, 'fd00:10:244::/56']\n  serviceSubnets: [10.96.0.0/16, 'fd00:10:96::/112']\n" + slow)
-	c.start(c.members...)
-	c.joined(c.members...)
-	api := c.complete(plane)
-	t.Run("pods reach each other by both families", func(t *testing.T) { c.in(t).podsReachEachOther(api) })
-	t.Run("nothing but allowed packets", func(t *testing.T) { c.in(t).quiet() })
-}
-
-func testOwnCA(t *testing.T) {
-	c := newCluster(t, controlPlane(1), worker(1))
-	cert, key := filepath.Join(c.dir, "own.crt"), filepath.Join(c.dir, "own.key")
-	tool(t, "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/O=Example/CN=Example Kubernetes", "-addext", "keyUsage=critical,keyCertSign,digitalSignature,keyEncipherment", "-keyout", key, "-out", cert)
-	c.render(atFirst+slow, "--ca-cert", cert, "--ca-key", key)
-	c.start(c.members...)
-	c.joined(c.members...)
-	c.complete(c.members[0])
-	want := tool(t, "openssl", "x509", "-in", cert, "-noout", "-fingerprint", "-sha256")
-	for _, m := range c.members {
-		copied := filepath.Join(c.dir, m.name+".crt")
-		if err := os.WriteFile(copied, []byte(m.machine.run("cat /etc/kubernetes/pki/ca.crt")+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if got := tool(t, "openssl", "x509", "-in", copied, "-noout", "-fingerprint", "-sha256"); got != want {
-			t.Errorf("%s trusts %s, want %s", m.name, got, want)
-		}
-	}
-	t.Run("nothing but allowed packets", func(t *testing.T) { c.in(t).quiet() })
-}
-
-func testMixedArch(t *testing.T) {
-	foreign := worker(1)
-	foreign.arch = "arm64"
-	if architecture() == "arm64" {
-		foreign.arch = "amd64"
-	}
-	c := newCluster(t, controlPlane(1), foreign)
-	c.render(atFirst + slow)
-	c.start(c.members...)
-	c.joined(c.members...)
-	api := c.complete(c.members[0])
-	t.Run("pods reach each other", func(t *testing.T) { c.in(t).podsReachEachOther(api) })
-	t.Run("nothing but allowed packets", func(t *testing.T) { c.in(t).quiet() })
-}
-
-func testBondVLAN(t *testing.T) {
-	var members []*member
-	for i, m := range []*member{controlPlane(1), worker(1)} {
-		// Without a tag only the test is there.
-		m.reach, m.ip = m.ip, fmt.Sprint("10.1.10.1", i+1)
-		m.links = "{name: a, mac: '%s'}, {name: b, mac: '%s'}, {name: bond0, bond: {members: [a, b]}, addresses: [" + m.reach + "/24]}, {name: vlan10, vlan: {id: 10, link: bond0}, addresses: [" + m.ip + "/24]}"
-		members = append(members, m)
-	}
-	c := newCluster(t, members...)
-	c.net.allowed.Members = append(c.net.allowed.Members, netip.MustParsePrefix("10.1.10.0/24"))
-	c.render("cluster: {endpoint: 10.1.10.11}\n" + slow)
-	c.start(c.members...)
-	c.joined(c.members...)
-	api := c.complete(c.members[0])
-	t.Run("pods reach each other", func(t *testing.T) { c.in(t).podsReachEachOther(api) })
-	t.Run("pods' packets fit", func(t *testing.T) {
-		if m := c.members[0].machine.in(t); m.run("cat /sys/class/net/vlan10/mtu") != "1500" || m.run("cat /sys/class/net/cni0/mtu") != "1450" {
-			t.Errorf("the VLAN has an MTU of %s, pods have %s", m.run("cat /sys/class/net/vlan10/mtu"), m.run("cat /sys/class/net/cni0/mtu"))
-		}
-	})
-	t.Run("nothing but allowed packets", func(t *testing.T) { c.in(t).quiet() })
-}
-
-// testToken is kubeadm's classic flow: roles by hand, and a token.
-func testToken(t *testing.T) {
-	const token, key = "abcdef.0123456789abcdef", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	c := newCluster(t, controlPlane(1), controlPlane(2), worker(1))
-	plane := c.members[0]
-	write := func(m *member, text string) string {
-		file := filepath.Join(c.dir, m.name+".yaml")
-		text = fmt.Sprintf("version: 1\nrole: %s\nnode: {name: %s, ip: %s}\nnetwork: {links: [{name: lan, mac: '%s', addresses: [%s/24]}]}\n%s", m.role, m.name, m.ip, m.scene.opts.NICs[0].MAC, m.ip, text)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	var own struct {
-		ControlPlanes struct{ Kubeadm []any } `yaml:"controlPlanes"`
-	}
-	if err := yaml.Unmarshal([]byte(slow), &own); err != nil {
-		t.Fatal(err)
-	}
-	raw, err := json.Marshal(append(own.ControlPlanes.Kubeadm, map[string]any{
-		"kind": "InitConfiguration", "certificateKey": key, "bootstrapTokens": []any{map[string]any{"token": token, "ttl": "24h0m0s"}},
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	plane.scene.config(write(plane, atFirst+"init: {}\nkubeadm: "+string(raw)+"\n"))
-	c.start(plane)
-	c.joined(plane)
-	status, err := plane.machine.guest.Status(plane.machine.ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	join := fmt.Sprintf(atFirst+"join: {token: %s, caCertHashes: ['%s']", token, status.Summary.CAHash)
-	c.members[1].scene.config(write(c.members[1], join+", certificateKey: '"+key+"'}\n"))
-	c.members[2].scene.config(write(c.members[2], join+"}\n"))
-	c.start(c.members[1:]...)
-	c.joined(c.members[1:]...)
-	c.complete(plane)
-	t.Run("nodes forget what they joined with", func(t *testing.T) {
-		c.in(t).forgot()
-		for _, m := range c.members {
-			if found := m.machine.in(t).run("grep -rl -e " + token + " -e " + key + " /etc /var/lib/slipway 2>/dev/null; true"); found != "" {
-				t.Errorf("%s still has them: %s", m.name, found)
-			}
-		}
-	})
-	t.Run("nothing but allowed packets", func(t *testing.T) { c.in(t).quiet() })
 }
 
 // in returns the same cluster for a subtest, which its failures then are of.
