@@ -34,29 +34,59 @@ installed anew, at any time.`,
   builder cluster schema > cluster.schema.json`,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newClusterNewCommand(), newClusterCheckCommand(), newClusterRenderCommand(), &cobra.Command{
-		Use:   "schema",
-		Short: "Print the JSON schema of descriptions of clusters",
-		RunE:  func(c *cobra.Command, _ []string) error { return writeJSON(c.OutOrStdout(), cluster.Schema()) },
-	})
+	schema := newSchemaCommand("descriptions of clusters", `  builder cluster schema > cluster.schema.json
+  builder cluster schema --output markdown > docs/cluster-reference.md`, cluster.Schema, cluster.Reference)
+	c.AddCommand(newClusterNewCommand(), newClusterCheckCommand(), newClusterRenderCommand(), schema)
 	return c
 }
 
 func newClusterCheckCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "check CLUSTER",
-		Short:   "Say whether the description of a cluster is right",
-		Example: `  builder cluster check docs/examples/ha-cluster.yaml`,
-		Args:    cobra.ExactArgs(1),
+	var output string
+	c := &cobra.Command{
+		Use:   "check CLUSTER",
+		Short: "Say whether the description of a cluster is right",
+		Example: `  builder cluster check docs/examples/ha-cluster.yaml
+  builder cluster check docs/examples/ha-cluster.yaml --output json`,
+		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			d, err := readCluster(args[0], c.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%s: fine: cluster %q, %s\n", args[0], d.Name, counted(len(d.Nodes), "node"))
-			return diag.IO(err)
+			return checkCluster(c.OutOrStdout(), c.ErrOrStderr(), args[0], output)
 		},
 	}
+	c.Flags().StringVar(&output, "output", "text", "text or json")
+	return c
+}
+
+// clusterVerdict is what check prints as JSON.
+type clusterVerdict struct {
+	File     string    `json:"file"`
+	Fine     bool      `json:"fine"`
+	Cluster  string    `json:"cluster,omitempty"`
+	Nodes    int       `json:"nodes,omitempty"`
+	Problems []problem `json:"problems"`
+	Warnings []problem `json:"warnings"`
+}
+
+func checkCluster(w, warnings io.Writer, name, output string) error {
+	switch output {
+	case "text":
+		d, err := readCluster(name, warnings)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(w, "%s: fine: cluster %q, %s\n", name, d.Name, counted(len(d.Nodes), "node"))
+		return diag.IO(err)
+	case "json":
+		d, err := readCluster(name, io.Discard)
+		v := clusterVerdict{File: name, Fine: err == nil, Problems: problems(err), Warnings: []problem{}}
+		if err == nil {
+			v.Cluster, v.Nodes = d.Name, len(d.Nodes)
+			for _, p := range d.Warnings {
+				v.Warnings = append(v.Warnings, problems(p)...)
+			}
+		}
+		return errors.Join(err, diag.IO(writeJSON(w, v)))
+	}
+	return diag.Inputf("--output %q: text or json", output)
 }
 
 func counted(n int, what string) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -206,6 +207,30 @@ nodes:
 	for name, there := range map[string]bool{"out/cp1.ign": false, "out/requests/cp1/apiserver.csr": true, "out/index.json": true} {
 		if _, err := os.Stat(name); (err == nil) != there {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestClusterCheckAsJSON(t *testing.T) {
+	const nodes = "version: 1\nname: demo\ncluster: {endpoint: cp}\nnodes: [{name: a, role: control-plane}, {name: b, role: %s}]\n"
+	for _, c := range []struct {
+		role               string
+		fine               bool
+		problems, warnings int
+	}{{"worker", true, 0, 0}, {"control-plane", true, 0, 1}, {"wroker", false, 1, 0}} {
+		out, err := builder(t, map[string]string{"c.yaml": fmt.Sprintf(nodes, c.role)}, "cluster", "check", "c.yaml", "--output", "json")
+		if (err == nil) != c.fine || err != nil && diag.ExitCode(err) != diag.ExitInput {
+			t.Errorf("%s: %v", c.role, err)
+		}
+		var v clusterVerdict
+		if err := json.Unmarshal([]byte(out), &v); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		if v.Fine != c.fine || len(v.Problems) != c.problems || len(v.Warnings) != c.warnings {
+			t.Errorf("%s: %+v", c.role, v)
+		}
+		if c.problems > 0 && (v.Problems[0].Line != 4 || v.Problems[0].Hint == "") {
+			t.Errorf("%s: %+v", c.role, v.Problems[0])
 		}
 	}
 }

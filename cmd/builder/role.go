@@ -41,18 +41,23 @@ Butane of yours.`,
 }
 
 func newRoleSchemaCommand() *cobra.Command {
+	return newSchemaCommand("roles", `  builder role schema > role.schema.json
+  builder role schema --output markdown > docs/role.md`, role.Schema, role.Reference)
+}
+
+// newSchemaCommand returns a command that tells of the fields of a format.
+func newSchemaCommand(what, example string, schema func() map[string]any, page func() string) *cobra.Command {
 	var output string
 	c := &cobra.Command{
-		Use:   "schema",
-		Short: "Print the JSON schema of roles, or a page about their fields",
-		Example: `  builder role schema > role.schema.json
-  builder role schema --output markdown > docs/role.md`,
+		Use:     "schema",
+		Short:   "Print the JSON schema of " + what + ", or a page about their fields",
+		Example: example,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch output {
 			case "json":
-				return writeJSON(c.OutOrStdout(), role.Schema())
+				return writeJSON(c.OutOrStdout(), schema())
 			case "markdown":
-				_, err := io.WriteString(c.OutOrStdout(), role.Reference())
+				_, err := io.WriteString(c.OutOrStdout(), page())
 				return diag.IO(err)
 			}
 			return diag.Inputf("--output %q: json or markdown", output)

@@ -281,3 +281,13 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestReferenceIsUpToDate(t *testing.T) {
+	page, err := os.ReadFile("../../docs/cluster-reference.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(page) != cluster.Reference() {
+		t.Error("docs/cluster-reference.md differs from what `builder cluster schema --output markdown` prints")
+	}
+}

@@ -1,6 +1,7 @@
 package document
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 )
@@ -68,4 +69,31 @@ func typeName(t reflect.Type) string {
 		return name
 	}
 	return "integer"
+}
+
+// Markdown returns fields as a table. There is no column for what none becomes.
+func Markdown(fields []Field) string {
+	cell := func(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
+	becomes := false
+	for _, f := range fields {
+		becomes = becomes || f.Becomes != ""
+	}
+	var b strings.Builder
+	row := func(name, kind, doc, into string) {
+		fmt.Fprintf(&b, "| %s | %s | %s |", name, kind, doc)
+		if becomes {
+			fmt.Fprintf(&b, " %s |", into)
+		}
+		b.WriteByte('\n')
+	}
+	row("field", "type", "meaning", "becomes")
+	b.WriteString("|---|---|---|")
+	if becomes {
+		b.WriteString("---|")
+	}
+	b.WriteByte('\n')
+	for _, f := range fields {
+		row("`"+f.Path+"`", f.Type, cell(f.Doc), cell(f.Becomes))
+	}
+	return b.String()
 }

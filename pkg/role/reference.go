@@ -17,13 +17,7 @@ func Reference() string {
 A role says what a node is and which cluster it starts or joins. A field that is an object has its own fields right below it. What a
 field becomes is a field of kubeadm's API v1beta4 where nothing else is said.
 
-| field | type | meaning | becomes |
-|---|---|---|---|
-`)
-	for _, f := range document.Reference(Role{}) {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Path, f.Type, cell(f.Doc), cell(f.Becomes))
-	}
-	b.WriteString(`
+` + document.Markdown(document.Reference(Role{})) + `
 ## Everything else that kubeadm can be told
 
 ` + "`kubeadm`" + ` takes documents of kind ClusterConfiguration and InitConfiguration (which the control plane reads that starts the cluster) and
@@ -43,6 +37,3 @@ these documents can be given, but for those that the role itself says, or the im
 	}
 	return b.String()
 }
-
-// cell is a text that may stand in a table.
-func cell(s string) string { return strings.ReplaceAll(s, "|", "\\|") }
