@@ -21,9 +21,10 @@ import (
 	"github.com/slipway-os/slipway/pkg/role"
 )
 
-// patience bounds every wait for a machine. Emulation on a busy machine takes
-// many times what an idle one needs.
-const patience = 20 * time.Minute
+// patience bounds how long a test waits for what a start of a machine, or one
+// part of the test, is to bring. Emulation on a busy machine takes many times
+// what an idle one needs.
+const patience = 25 * time.Minute
 
 // singleNode is the role of the README.
 const singleNode = "../docs/examples/single-node.yaml"
@@ -65,6 +66,8 @@ type scene struct {
 	opts  qemu.Options
 	log   *os.File // the consoles of all starts, for people
 	runs  int
+	// patience is this machine's.
+	patience time.Duration
 
 	address string // a file of systemd-networkd's for the card, or ""
 	// Ports of the loopback that a network leads to the machine's ports 22 and
@@ -87,7 +90,10 @@ func newSceneOf(t *testing.T, arch, disk string) *scene {
 // newSceneNamed is newSceneOf with a name for what the console prints.
 func newSceneNamed(t *testing.T, name, arch, disk string) *scene {
 	t.Helper()
-	s := &scene{t: t, dir: t.TempDir(), image: disk}
+	s := &scene{t: t, dir: t.TempDir(), image: disk, patience: patience}
+	if arch != runtime.GOARCH {
+		s.patience *= 2 // a foreign processor takes longer to emulate
+	}
 	s.log = record(t, name, ".log")
 	var err error
 	if s.key, err = qemu.NewKey(); err != nil {
@@ -173,8 +179,9 @@ type machine struct {
 	vm      *qemu.VM
 	guest   *qemu.Guest
 	console *console
-	ctx     context.Context
-	stop    context.CancelFunc
+	ctx     context.Context // ends when patience does
+	stop    context.CancelCauseFunc
+	timer   *time.Timer
 }
 
 // start turns the machine on.
@@ -182,12 +189,9 @@ func (s *scene) start() *machine {
 	s.t.Helper()
 	s.runs++
 	fmt.Fprintf(s.log, "\n=== start %d\n", s.runs)
-	bound := patience
-	if s.opts.Architecture != runtime.GOARCH {
-		bound *= 2 // a foreign processor takes longer to emulate
-	}
-	ctx, cancel := context.WithTimeout(s.t.Context(), bound)
+	ctx, cancel := context.WithCancelCause(s.t.Context())
 	m := &machine{scene: s, ctx: ctx, stop: cancel, console: newConsole(s.log)}
+	m.timer = time.AfterFunc(s.patience, func() { cancel(fmt.Errorf("%s were not enough", s.patience)) })
 	ssh, api := s.ssh, s.api
 	o := s.opts
 	o.Console = m.console
@@ -212,8 +216,10 @@ func (s *scene) port() int {
 	return p
 }
 
-// in returns the same machine for a subtest, which its failures then are of.
+// in returns the same machine for a subtest, which its failures then are of,
+// and which may take as long as the start.
 func (m *machine) in(t *testing.T) *machine {
+	m.timer.Reset(m.patience)
 	s, of := *m.scene, *m
 	s.t, of.scene = t, &s
 	return &of
@@ -222,7 +228,8 @@ func (m *machine) in(t *testing.T) *machine {
 // cut takes the machine's power away.
 func (m *machine) cut() {
 	m.vm.Kill()
-	m.stop()
+	m.timer.Stop()
+	m.stop(nil)
 }
 
 // say waits until the console has said a text since the last call of say, and
@@ -267,6 +274,7 @@ func (m *machine) ready() *kubeapi.Client {
 // reboot restarts the machine from within and waits until it is down.
 func (m *machine) reboot() {
 	m.t.Helper()
+	m.timer.Reset(m.patience)
 	m.console.forget()
 	m.guest.Run(m.ctx, "systemctl reboot") // the connection may not outlive it
 	m.say("slipway: profile")
@@ -315,7 +323,7 @@ func (c *console) match(ctx context.Context, ended <-chan struct{}, pattern *reg
 		}
 		select {
 		case <-ctx.Done():
-			return "", ctx.Err()
+			return "", context.Cause(ctx)
 		case <-ended:
 			return "", errors.New("the machine ended")
 		case <-changed:

@@ -74,6 +74,9 @@ func TestReady(t *testing.T) {
 // TestReadyWithResolver boots a node that DHCP gives a router and a resolver:
 // it may ask the world, and does not.
 func TestReadyWithResolver(t *testing.T) {
+	if testing.Short() {
+		t.Skip("one more first boot: make qemu-test")
+	}
 	s := newScene(t).config(singleNode)
 	s.opts.Network = true
 	s.opts.Capture = filepath.Join(s.dir, "first.pcap")
@@ -184,7 +187,7 @@ func wait(t *testing.T, ctx context.Context) {
 	t.Helper()
 	select {
 	case <-ctx.Done():
-		t.Fatal(ctx.Err())
+		t.Fatal(context.Cause(ctx))
 	case <-time.After(time.Second):
 	}
 }

@@ -63,6 +63,7 @@ func newCluster(t *testing.T, name string) *cluster {
 		}
 		m.scene.opts.Memory = map[string]int{"control-plane": 3072, "worker": 1536, "etcd": 1536}[m.role]
 		m.scene.key = members[0].scene.key
+		m.scene.patience *= time.Duration(len(members)) // they wait for each other
 	}
 	return c
 }
@@ -199,54 +200,6 @@ func (c *cluster) in(t *testing.T) *cluster {
 	of := *c
 	of.t = t
 	return &of
-}
-
-// podsReachEachOther starts a pod on every node that serves, and one on every
-// node that asks all of them, by their addresses and by the name of a service.
-func (c *cluster) podsReachEachOther(api *kubeapi.Client) {
-	c.t.Helper()
-	m := c.members[0].machine
-	image := "slipway.local/kube-proxy:" + m.run("kubeadm version -o short")
-	for _, n := range c.members {
-		// kubectl proxy serves HTTP, and is in the image.
-		spec := strings.Replace(pod("serve-"+n.name, image, `["/usr/local/bin/kubectl","proxy","--address=::","--port=8080","--accept-hosts=.*"]`),
-			`"spec":{`, fmt.Sprintf(`"spec":{"nodeName":%q,`, n.name), 1)
-		if _, err := api.Send(m.ctx, http.MethodPost, "/api/v1/namespaces/default/pods", "application/json", strings.NewReader(spec)); err != nil {
-			c.t.Fatalf("making a pod on %s: %v", n.name, err)
-		}
-	}
-	addresses := map[string]string{}
-	for _, n := range c.members {
-		for len(addresses) == 0 || addresses[n.name+"-0"] == "" {
-			var p struct {
-				Status struct {
-					Phase  string
-					PodIPs []struct{ IP string }
-				}
-			}
-			if err := api.Get(m.ctx, "/api/v1/namespaces/default/pods/serve-"+n.name, &p); err != nil {
-				c.t.Fatal(err)
-			}
-			if p.Status.Phase == "Running" {
-				for i, a := range p.Status.PodIPs {
-					addresses[fmt.Sprint(n.name, "-", i)] = a.IP
-				}
-			}
-			wait(c.t, m.ctx)
-		}
-	}
-	for _, from := range c.members {
-		for to, address := range addresses {
-			name := "ask-" + from.name + "-" + to
-			spec := strings.Replace(pod(name, image, fmt.Sprintf(`["/usr/local/bin/kubectl","--server=http://%s","get","--raw","/version"]`, net.JoinHostPort(address, "8080"))), `"spec":{`, fmt.Sprintf(`"spec":{"nodeName":%q,`, from.name), 1)
-			if _, err := api.Send(m.ctx, http.MethodPost, "/api/v1/namespaces/default/pods", "application/json", strings.NewReader(spec)); err != nil {
-				c.t.Fatalf("making a pod on %s: %v", from.name, err)
-			}
-			if phase := finished(c.t, m.ctx, api, name); phase != "Succeeded" {
-				c.t.Errorf("from a pod on %s to one on %s: %s", from.name, to, phase)
-			}
-		}
-	}
 }
 
 // forgot checks that no node that joined still has what it joined with.
