@@ -133,7 +133,7 @@ func (c *Configurator) addresses(ctx context.Context) (first, second string, err
 		}
 		first = found
 	}
-	if len(subnets) > 1 {
+	if second = c.role.Node.SecondIP; second == "" && len(subnets) > 1 {
 		v6 := !isV6(first)
 		second, err = c.uplink(ctx, v6, 15*time.Second)
 		if err != nil {

@@ -2,7 +2,6 @@ package configurator
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -24,13 +23,12 @@ func (c *Configurator) shareSteps() []step {
 // share starts what gives the shared address to one of the control planes, and
 // passes connections to it on to all. Later boots start it by themselves.
 func (c *Configurator) share(ctx context.Context) error {
-	link := podnet.LinkOf(c.pinned.NodeIP)
-	if link == "" {
-		return fmt.Errorf("configuring the virtual address: no interface has this node's own address %s", c.pinned.NodeIP)
-	}
-	keepalived, err := loadbalancer.Keepalived(*c.role.VirtualIP, c.pinned.NodeIP, link)
-	if err != nil {
+	if _, err := c.role.VirtualIP.Rank(c.pinned.NodeIP); err != nil {
 		return &FatalError{err}
+	}
+	keepalived, err := loadbalancer.Keepalived(*c.role.VirtualIP, c.pinned.NodeIP, podnet.LinkOf)
+	if err != nil {
+		return err
 	}
 	_, port := kubeadm.SplitEndpoint(c.role.Cluster.Endpoint)
 	for file, content := range map[string][]byte{

@@ -63,9 +63,10 @@ type Cluster struct {
 
 // Node is what is particular to one node.
 type Node struct {
-	Name   string            `yaml:"name" doc:"Host name, and name of the Node: lower-case letters, digits, hyphens and dots." becomes:"nodeRegistration.name; /etc/hostname"`
-	IP     string            `yaml:"ip" doc:"Address that the node is known by, where it has several." becomes:"localAPIEndpoint.advertiseAddress; nodeRegistration.kubeletExtraArgs node-ip"`
-	Labels map[string]string `yaml:"labels" doc:"Labels that the node registers with." becomes:"nodeRegistration.kubeletExtraArgs node-labels"`
+	Name     string            `yaml:"name" doc:"Host name, and name of the Node: lower-case letters, digits, hyphens and dots." becomes:"nodeRegistration.name; /etc/hostname"`
+	IP       string            `yaml:"ip" doc:"Address that the node is known by, where it has several." becomes:"localAPIEndpoint.advertiseAddress; nodeRegistration.kubeletExtraArgs node-ip"`
+	SecondIP string            `yaml:"secondIP" doc:"On a cluster of both families, its address of the other. Default: the one that an interface has before long." becomes:"nodeRegistration.kubeletExtraArgs node-ip"`
+	Labels   map[string]string `yaml:"labels" doc:"Labels that the node registers with." becomes:"nodeRegistration.kubeletExtraArgs node-labels"`
 	// Taints is nil where the role does not speak of taints, which means the
 	// usual ones for the node's role; empty means none at all.
 	Taints []Taint `yaml:"taints" doc:"Taints that the node registers with, as key[=value]:Effect. Default: what the role usually has (control planes are tainted). An empty list means no taint." becomes:"nodeRegistration.taints"`
