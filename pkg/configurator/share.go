@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/durable"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/loadbalancer"
@@ -24,7 +25,7 @@ func (c *Configurator) shareSteps() []step {
 // passes connections to it on to all. Later boots start it by themselves.
 func (c *Configurator) share(ctx context.Context) error {
 	if _, err := c.role.VirtualIP.Rank(c.pinned.NodeIP); err != nil {
-		return &FatalError{err}
+		return &FatalError{diag.At(c.role.Position("virtualIP.controlPlanes"), "name it there, or give the node node.ip", "%v", err)}
 	}
 	keepalived, err := loadbalancer.Keepalived(*c.role.VirtualIP, c.pinned.NodeIP, podnet.LinkOf)
 	if err != nil {
