@@ -162,6 +162,9 @@ func (c *Configurator) uplink(ctx context.Context, v6 bool, patience time.Durati
 	defer deadline.Stop()
 	for said := false; ; {
 		if a, ok := podnet.Uplink(v6); ok {
+			if said {
+				c.status.Resumed()
+			}
 			return a.String(), nil
 		}
 		if !said {
