@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/slipway-os/slipway/pkg/durable"
 	"github.com/slipway-os/slipway/pkg/kubeapi"
 	"github.com/slipway-os/slipway/pkg/provision"
 	"github.com/slipway-os/slipway/pkg/qemu"
@@ -99,11 +100,27 @@ func newSceneNamed(t *testing.T, name, arch, disk string) *scene {
 	if s.key, err = qemu.NewKey(); err != nil {
 		t.Fatal(err)
 	}
+	s.keepKey()
 	s.opts = qemu.Options{
 		Architecture: arch, Disk: s.image, DiskSize: 16 << 30, Dir: s.dir, Memory: 4096, CPUs: 2, Accelerator: "tcg",
 	}
 	return s
 }
+
+// keepKey lays the key beside the log, so that a person can look into the
+// machine while it runs. It opens no other.
+func (s *scene) keepKey() {
+	s.t.Helper()
+	private, err := s.key.Private()
+	if err == nil {
+		err = durable.WriteFile(s.keyFile(), private, 0o600)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *scene) keyFile() string { return strings.TrimSuffix(s.log.Name(), ".log") + ".key" }
 
 // record makes a file for people who want to know what happened.
 func record(t *testing.T, name, extension string) *os.File {
@@ -199,6 +216,7 @@ func (s *scene) start() *machine {
 		ssh, api = s.port(), s.port()
 		o.Forward = []qemu.Forward{{Host: ssh, Guest: 22}, {Host: api, Guest: 6443}}
 	}
+	fmt.Fprintf(s.log, "=== if its config lets this key in, look into it by: ssh -i %s -p %d -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@127.0.0.1\n", strings.TrimPrefix(s.keyFile(), "../"), ssh)
 	vm, err := qemu.Start(ctx, o)
 	if err != nil {
 		s.t.Fatal(err)

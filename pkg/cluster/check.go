@@ -102,6 +102,13 @@ func (c *checker) entry(i int, e entry) {
 	if c.doc.Has(path+".ip") && e.IP == "" && e.Role != role.Etcd {
 		c.errorf(path+".ip", "leave it out, or give it a value", "%s.ip is empty", path)
 	}
+	switch {
+	case !c.doc.Has(path + ".secondIP"):
+	case e.SecondIP == "":
+		c.errorf(path+".secondIP", "leave it out, or give it a value", "%s.secondIP is empty", path)
+	case e.Role == role.Etcd:
+		c.errorf(path+".secondIP", "leave it out", "%s.secondIP does not go with role %q: etcd members have one address", path, e.Role)
+	}
 	c.fields(path + ".with")
 }
 
@@ -133,7 +140,7 @@ func (c *checker) fields(section string) {
 		}
 		c.add(diag.At(pos, hint, "%s cannot be given here", key.Value))
 	}
-	for _, field := range []string{"name", "ip"} {
+	for _, field := range []string{"name", "ip", "secondIP"} {
 		if path := section + ".node." + field; c.doc.Has(path) {
 			c.errorf(path, "give the node's own "+field+", beside its role", "node.%s cannot be given here", field)
 		}
@@ -167,8 +174,10 @@ func (c *checker) unique(f *file) {
 	for i := range f.Nodes {
 		e, path := &f.Nodes[i], at(i)
 		claim(path+".name", "name", e.Name, i)
-		if ip, err := netip.ParseAddr(e.IP); err == nil { // the role's checks judge it
-			claim(path+".ip", "address", ip.String(), i)
+		for _, a := range []struct{ field, text string }{{"ip", e.IP}, {"secondIP", e.SecondIP}} {
+			if ip, err := netip.ParseAddr(a.text); err == nil { // the role's checks judge it
+				claim(path+"."+a.field, "address", ip.String(), i)
+			}
 		}
 		for _, s := range []struct {
 			field string

@@ -59,11 +59,12 @@ type file struct {
 }
 
 type entry struct {
-	Name   string         `yaml:"name" doc:"Name of the node, and its host name."`
-	Role   string         `yaml:"role" doc:"What the node is: control-plane, worker or etcd."`
-	IP     string         `yaml:"ip" doc:"Address that the node is known by. An etcd member must have one."`
-	Select Select         `yaml:"select" doc:"Which machine is meant, for whatever hands out the configs."`
-	With   map[string]any `yaml:"with" doc:"Fields of the role of this node, merged over those of its kind."`
+	Name     string         `yaml:"name" doc:"Name of the node, and its host name."`
+	Role     string         `yaml:"role" doc:"What the node is: control-plane, worker or etcd."`
+	IP       string         `yaml:"ip" doc:"Address that the node is known by. An etcd member must have one."`
+	SecondIP string         `yaml:"secondIP" doc:"On a cluster of both families, its address of the other. With those of all control planes, these ask each other by both families which of them has a virtualIP."`
+	Select   Select         `yaml:"select" doc:"Which machine is meant, for whatever hands out the configs."`
+	With     map[string]any `yaml:"with" doc:"Fields of the role of this node, merged over those of its kind."`
 }
 
 // shared are the sections with fields for the nodes of a role.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,6 +17,10 @@ import (
 const head = "version: 1\nname: demo\ncluster: {endpoint: cp.example.net}\n"
 
 const pair = head + "nodes:\n  - {name: cp1, role: control-plane}\n  - {name: w1, role: worker}\n"
+
+// dual is a cluster of both families whose control planes share an address of
+// each. Its nodes begin on line 6.
+const dual = "version: 1\nname: demo\ncluster: {podSubnets: [10.244.0.0/16, 'fd00:10:244::/56'], serviceSubnets: [10.96.0.0/16, 'fd00:10:96::/112']}\ncontrolPlanes: {virtualIP: {addresses: [192.0.2.100, '2001:db8::100']}}\nnodes:\n"
 
 func TestBadClusters(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
@@ -40,6 +45,12 @@ func TestBadClusters(t *testing.T) {
 		{"node's name in a section", pair + "workers:\n  node: {name: x}\n", "c.yaml:8:16: node.name cannot be given here (give the node's own name, beside its role)"},
 
 		{"shared address without the others'", pair + "controlPlanes: {virtualIP: {addresses: [192.0.2.100]}}\n", "c.yaml:5:5: nodes[0]: control planes that share a virtualIP must know each other's addresses (give its ip)"},
+		{"some second addresses", dual + "  - {name: cp1, role: control-plane, ip: 192.0.2.1, secondIP: '2001:db8::1'}\n  - {name: cp2, role: control-plane, ip: 192.0.2.2}\n", "c.yaml:7:5: virtualIP.controlPlanes[1] has no secondIP, but cp1 has one (give that of all control planes, or of none)"},
+		{"second address of the same family", dual + "  - {name: cp1, role: control-plane, ip: 192.0.2.1, secondIP: 192.0.2.2}\n", "c.yaml:6:63: node.secondIP is IPv4, as the first service subnet 10.96.0.0/16 (its address of the other family)\nc.yaml:6:63: virtualIP.controlPlanes[0].secondIP: 192.0.2.2 is of the same family as 192.0.2.1 (its address of the other family)"},
+		{"second address on a cluster of one family", pair + "  - {name: w2, role: worker, secondIP: '2001:db8::1'}\n", "c.yaml:7:40: node.secondIP goes with a cluster of both families only (leave it out, or give podSubnets and serviceSubnets of both)"},
+		{"second address twice", dual + "  - {name: cp1, role: control-plane, secondIP: '2001:db8::1'}\n  - {name: w1, role: worker, secondIP: '2001:db8::1'}\n", "c.yaml:7:40: nodes[1] has the address of nodes[0], 2001:db8::1"},
+		{"second address of an etcd member", pair + "  - {name: e1, role: etcd, ip: 192.0.2.1, secondIP: '2001:db8::1'}\n", `c.yaml:7:53: nodes[2].secondIP does not go with role "etcd": etcd members have one address (leave it out)`},
+		{"node's second address in a section", pair + "workers:\n  node: {secondIP: '2001:db8::1'}\n", "c.yaml:8:20: node.secondIP cannot be given here (give the node's own secondIP, beside its role)"},
 		{"shared address that is none", strings.Replace(pair, "control-plane", "control-plane, ip: 192.0.2.1", 1) + "controlPlanes: {virtualIP: {addresses: [192.0.2.1]}}\n", "c.yaml:5:42: virtualIP.controlPlanes[0].ip: 192.0.2.1 is the shared address\nc.yaml:7:41: virtualIP.addresses[0]: 192.0.2.1 is the node's own (an address that nothing else has)"},
 
 		// What the role's checks find is blamed on the line that said it.
@@ -170,6 +181,17 @@ nodes:
 		}
 		if planes == 0 && r.VirtualIP != nil || planes > 0 && len(r.VirtualIP.ControlPlanes) != planes {
 			t.Errorf("%s: %+v", r.Node.Name, r.VirtualIP)
+		}
+	}
+}
+
+func TestControlPlanesOfBothFamiliesThatShareAnAddress(t *testing.T) {
+	c := parse(t, dual+"  - {name: cp1, role: control-plane, ip: 192.0.2.1, secondIP: '2001:db8:0::1'}\n  - {name: w1, role: worker}\n  - {name: cp2, role: control-plane, ip: 192.0.2.2, secondIP: '2001:db8::2'}\n")
+	want := []role.Plane{{Name: "cp1", IP: "192.0.2.1", SecondIP: "2001:db8::1"}, {Name: "cp2", IP: "192.0.2.2", SecondIP: "2001:db8::2"}}
+	for n, i := range []int{0, 2} {
+		r := c.Nodes[i].Role
+		if !slices.Equal(r.VirtualIP.ControlPlanes, want) || r.Node.SecondIP != want[n].SecondIP {
+			t.Errorf("%s: %+v, and of its own %q", r.Node.Name, r.VirtualIP, r.Node.SecondIP)
 		}
 	}
 }

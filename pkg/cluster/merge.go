@@ -49,13 +49,21 @@ func (c *checker) members(f *file, of string) *yaml.Node {
 			list = &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 		}
 		one := mapping(c.doc.Node(at(i)))
-		put(one, "name", c.doc.Node(at(i)+".name"))
-		if e.IP != "" {
-			put(one, "ip", c.doc.Node(at(i)+".ip"))
-		}
+		c.identify(one, i, e)
 		list.Content = append(list.Content, one)
 	}
 	return list
+}
+
+// identify says the name and the addresses of a node.
+func (c *checker) identify(n *yaml.Node, i int, e entry) {
+	put(n, "name", c.doc.Node(at(i)+".name"))
+	if e.IP != "" {
+		put(n, "ip", c.doc.Node(at(i)+".ip"))
+	}
+	if e.SecondIP != "" {
+		put(n, "secondIP", c.doc.Node(at(i)+".secondIP"))
+	}
 }
 
 // share names all control planes to one that shares an address with them,
@@ -142,10 +150,7 @@ func (c *checker) role(i int, e entry, first bool, common, members *yaml.Node) *
 	}
 	put(n, "cluster", common)
 	node := mapping(here)
-	put(node, "name", c.doc.Node(at(i)+".name"))
-	if e.IP != "" {
-		put(node, "ip", c.doc.Node(at(i)+".ip"))
-	}
+	c.identify(node, i, e)
 	put(n, "node", node)
 	for _, section := range []string{"all", shared()[e.Role], at(i) + ".with"} {
 		if over := c.doc.Node(section); over != nil && over.Kind == yaml.MappingNode {

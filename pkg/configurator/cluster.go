@@ -142,7 +142,8 @@ func (c *Configurator) waitNode(ctx context.Context) error {
 }
 
 // waitReady waits for the node to be Ready and every pod of kube-system to run,
-// as far as the role lets them.
+// as far as the role lets them. Once they did, those of other nodes, and what
+// somebody took out of the cluster, are not what a boot of this node waits for.
 func (c *Configurator) waitReady(ctx context.Context) error {
 	client, err := c.client()
 	if err != nil {
@@ -150,8 +151,11 @@ func (c *Configurator) waitReady(ctx context.Context) error {
 	}
 	defer client.Close()
 	ask := client.Waiting
-	if !c.bringsNetwork() {
+	switch {
+	case !c.bringsNetwork():
 		ask = c.hosted(client)
+	case c.journal.Done(ready):
+		ask = client.WaitingOn
 	}
 	return c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) { return ask(ctx, c.pinned.NodeName) })
 }
@@ -181,6 +185,9 @@ func (c *Configurator) waitFor(ctx context.Context, p pace, ask func(context.Con
 			return ctx.Err()
 		}
 		if err == nil && waiting == "" {
+			if said != "" {
+				c.status.Resumed()
+			}
 			return nil
 		}
 		if err == nil {

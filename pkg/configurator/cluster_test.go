@@ -12,11 +12,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/slipway-os/slipway/pkg/journal"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/kubeadm/kubeadmtest"
 	"github.com/slipway-os/slipway/pkg/kubeapi"
@@ -36,9 +38,12 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	who := "anybody"
-	if len(r.TLS.PeerCertificates) > 0 {
+	switch {
+	case len(r.TLS.PeerCertificates) > 0:
 		who = r.TLS.PeerCertificates[0].Subject.CommonName
-	} else if r.URL.Path != clusterInfo { // which alone is for anybody
+	case r.Header.Get("Authorization") == "Bearer "+token:
+		who = "system:bootstrap:abcdef"
+	case r.URL.Path != clusterInfo: // which alone is for anybody
 		http.Error(w, `{"message":"Unauthorized"}`, http.StatusUnauthorized)
 		return
 	}
@@ -102,7 +107,9 @@ func newCluster(t *testing.T, objects map[string]string) (*Configurator, *api, *
 	}
 	report, said := newReport(t)
 	r := &role.Role{Cluster: role.Cluster{DNSDomain: "cluster.local", PodSubnets: []string{"10.244.0.0/16", "fd00:10:244::/56"}}}
-	return &Configurator{root: root, role: r, status: report, pinned: kubeadm.Pinned{NodeName: "cp1", NodeIP: "127.0.0.1"}}, a, said
+	j, err := journal.Open(filepath.Join(root, journalFile))
+	must(t, err)
+	return &Configurator{root: root, role: r, status: report, journal: j, pinned: kubeadm.Pinned{NodeName: "cp1", NodeIP: "127.0.0.1"}}, a, said
 }
 
 const corednsMap = "/api/v1/namespaces/kube-system/configmaps/coredns"
@@ -238,6 +245,25 @@ func TestWaitReady(t *testing.T) {
 			}
 			a.mu.Unlock()
 		}
+	}
+}
+
+// A node that was Ready once does not wait for what other nodes lack, nor for
+// what somebody took out of the cluster.
+func TestWaitReadyAtALaterBoot(t *testing.T) {
+	const own = `{"metadata":{"name":"kube-proxy-a","namespace":"kube-system"},"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}`
+	n, a, _ := newCluster(t, map[string]string{
+		"/api/v1/nodes":                       `{"items":[]}`,
+		"/api/v1/nodes/cp1":                   `{"metadata":{"name":"cp1"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}`,
+		"/api/v1/pods":                        `{"items":[` + own + `]}`, // as the field selector has it
+		"/api/v1/namespaces/kube-system/pods": `{"items":[` + own + `,{"metadata":{"name":"kube-proxy-b"},"status":{"phase":"Pending"}}]}`,
+		"/apis/apps/v1/namespaces/kube-system/deployments": `{"items":[]}`,
+	})
+	must(t, n.journal.Begin(ready))
+	must(t, n.journal.End(ready, 0))
+	must(t, n.waitReady(t.Context()))
+	if last := a.asked[len(a.asked)-1]; last != "GET /api/v1/pods admin.conf" {
+		t.Errorf("last asked %s", last)
 	}
 }
 

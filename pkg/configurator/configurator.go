@@ -102,18 +102,26 @@ func (c *Configurator) Run(ctx context.Context) error {
 		// later version of the system knows is none of this node's.
 		steps = slices.DeleteFunc(steps, func(s step) bool { return !s.always && !c.journal.Interrupted(s.name) })
 	}
-	if err := c.needConfig(steps); err != nil {
+	if err := engine.until(ctx, "", func(context.Context) error { return c.needConfig(steps) }); err != nil {
 		return err
 	}
 	if err := engine.run(ctx, steps); err != nil {
 		return err
 	}
+	return engine.until(ctx, "", func(context.Context) error { return c.finish(again) })
+}
+
+// finish ends what began with the start of the node, and says that it is Ready.
+func (c *Configurator) finish(again bool) error {
 	if err := c.forgetSecrets(); err != nil {
 		return fmt.Errorf("removing what only the start needed: %w", err)
 	}
 	summary, err := c.summary()
-	if err != nil {
+	if err != nil && !again {
 		return err
+	}
+	if err != nil { // the node may well run on
+		c.status.Warn(err.Error())
 	}
 	c.status.Ready(summary, again)
 	if err := os.MkdirAll(filepath.Dir(c.path(sentinel)), 0o755); err != nil {

@@ -63,7 +63,7 @@ func (e *engine) until(ctx context.Context, next string, try func(context.Contex
 		}
 		var fatal *FatalError
 		if errors.As(err, &fatal) {
-			e.status.Failed(err, next, 0)
+			e.status.Failed(err, "", 0) // it says itself what can be done
 			return err
 		}
 		e.status.Failed(err, next, e.pause)

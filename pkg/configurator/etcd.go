@@ -14,10 +14,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/slipway-os/slipway/pkg/durable"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
+	"github.com/slipway-os/slipway/pkg/role"
 )
 
 // serveEtcd returns the steps of an etcd member on a node of its own. Its
@@ -73,12 +75,11 @@ func (c *Configurator) waitEtcd(ctx context.Context) error {
 	waiting.why = func(err error) string { return err.Error() }
 	return c.waitFor(ctx, waiting, func(ctx context.Context) (string, error) {
 		var missing []string
-		for _, m := range members {
-			err := healthy(ctx, client, m.IP)
+		for i, err := range ask(ctx, client, members) {
 			if err == nil {
 				return "", nil
 			}
-			missing = append(missing, fmt.Sprintf("%s (%v)", m.Name, err))
+			missing = append(missing, fmt.Sprintf("%s (%v)", members[i].Name, told(err)))
 		}
 		if len(members) == 1 && len(c.role.Etcd.Members) > 1 {
 			return fmt.Sprintf("etcd needs a majority of its %d members: %s", len(c.role.Etcd.Members), c.silent(ctx, client)), nil
@@ -90,16 +91,38 @@ func (c *Configurator) waitEtcd(ctx context.Context) error {
 // silent names the members that nobody can connect to.
 func (c *Configurator) silent(ctx context.Context, client *http.Client) string {
 	var names []string
-	for _, m := range c.role.Etcd.Members {
+	for i, err := range ask(ctx, client, c.role.Etcd.Members) {
 		var refused *net.OpError
-		if err := healthy(ctx, client, m.IP); errors.As(err, &refused) || errors.Is(err, context.DeadlineExceeded) {
-			names = append(names, m.Name)
+		if errors.As(err, &refused) || errors.Is(err, context.DeadlineExceeded) {
+			names = append(names, c.role.Etcd.Members[i].Name)
 		}
 	}
 	if len(names) == 0 {
 		return "all answer, and elect a leader"
 	}
 	return strings.Join(names, ", ") + " do not answer yet"
+}
+
+// ask asks members at the same time, for those that are off take long to be
+// found so, and returns what is wrong with each.
+func ask(ctx context.Context, client *http.Client, members []role.Member) []error {
+	problems := make([]error, len(members))
+	var all sync.WaitGroup
+	for i, m := range members {
+		all.Go(func() { problems[i] = healthy(ctx, client, m.IP) })
+	}
+	all.Wait()
+	return problems
+}
+
+// told is an error without the port that this node asked from, which is another
+// each time: the same trouble is to be said once.
+func told(err error) error {
+	var network *net.OpError
+	if errors.As(err, &network) {
+		return fmt.Errorf("%s: %w", network.Op, network.Err)
+	}
+	return err
 }
 
 // etcdClient presents the certificate that the node has for etcd.

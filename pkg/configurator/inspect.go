@@ -73,6 +73,9 @@ func (c *Configurator) inspectGiven(pki kubeadm.PKI) error {
 			c.status.Warn(err.Error()) // the node may well run on
 			return nil
 		}
+		if wrong := clock(err); wrong != nil {
+			return wrong
+		}
 		return &FatalError{fmt.Errorf("the certificates that this node was given cannot be used; give each with its key, or none: %w", err)}
 	}
 	return c.inspectSigned()

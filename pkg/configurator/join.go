@@ -86,7 +86,8 @@ func (c *Configurator) waitCluster(ctx context.Context) error {
 	if c.role.Join.Token != "" {
 		return c.waitToken(ctx)
 	}
-	data, err := os.ReadFile(c.path(c.discovery()))
+	file := c.discovery()
+	data, err := os.ReadFile(c.path(file))
 	if errors.Is(err, os.ErrNotExist) {
 		return &FatalError{fmt.Errorf("this node has no credentials to join with: %s is missing, and the role gives no join.token; `builder cluster render` lays it down", kubeadm.CredentialsFile)}
 	}
@@ -95,36 +96,63 @@ func (c *Configurator) waitCluster(ctx context.Context) error {
 	}
 	client, err := kubeapi.FromKubeconfig(data, nil)
 	if err != nil {
-		return &FatalError{fmt.Errorf("%s: %w", kubeadm.CredentialsFile, err)}
+		return &FatalError{fmt.Errorf("the credentials of this node cannot be used; have `builder cluster render` lay them down anew: %s: %w", file, err)}
 	}
 	defer client.Close()
-	return c.waitFor(ctx, c.forCluster(client.Server()), func(ctx context.Context) (string, error) {
-		_, err := client.Send(ctx, http.MethodGet, clusterConfigMap, "", nil)
+	return c.agree(ctx, client)
+}
+
+// agree waits for what the cluster says of itself. A role that says otherwise
+// is refused before the node does anything in the cluster.
+func (c *Configurator) agree(ctx context.Context, client *kubeapi.Client) error {
+	var config configMap
+	err := c.waitFor(ctx, c.forCluster(client.Server()), func(ctx context.Context) (string, error) {
+		err := client.Get(ctx, clusterConfigMap, &config)
 		if kubeapi.IsNotFound(err) {
 			return "the cluster at " + client.Server() + " is being set up", nil
 		}
 		return "", err
 	})
+	if err != nil {
+		return err
+	}
+	if err := kubeadm.Agree(c.role, config.Data["ClusterConfiguration"]); err != nil {
+		return &FatalError{err}
+	}
+	return nil
 }
 
-// waitToken waits for a cluster that knows the role's token. Whether it is the
-// right one kubeadm finds out, by the digest of its CA.
+// waitToken waits for a cluster that knows the role's token, and is the one
+// whose CA the role has the digest of.
 func (c *Configurator) waitToken(ctx context.Context) error {
 	host, port := kubeadm.SplitEndpoint(c.role.Cluster.Endpoint)
-	client := kubeapi.Unverified(net.JoinHostPort(host, port))
-	defer client.Close()
-	id, _, _ := strings.Cut(c.role.Join.Token, ".")
-	return c.waitFor(ctx, c.forCluster(client.Server()), func(ctx context.Context) (string, error) {
-		var info struct{ Data map[string]string }
-		err := client.Get(ctx, clusterInfo, &info)
+	anybody := kubeapi.Unverified(net.JoinHostPort(host, port))
+	defer anybody.Close()
+	server, token := anybody.Server(), c.role.Join.Token
+	id, _, _ := strings.Cut(token, ".")
+	var client *kubeapi.Client
+	err := c.waitFor(ctx, c.forCluster(server), func(ctx context.Context) (string, error) {
+		var info configMap
+		err := anybody.Get(ctx, clusterInfo, &info)
 		switch {
 		case kubeapi.IsNotFound(err):
-			return "the cluster at " + client.Server() + " is being set up", nil
-		case err == nil && info.Data["jws-kubeconfig-"+id] == "":
-			return fmt.Sprintf("the cluster at %s does not know the token %s.…: it has expired, or is another cluster's; `kubeadm token create` on a control plane makes one", client.Server(), id), nil
+			return "the cluster at " + server + " is being set up", nil
+		case err != nil:
+			return "", err
+		case info.Data["jws-kubeconfig-"+id] == "":
+			return fmt.Sprintf("the cluster at %s does not know the token %s.…: it has expired, or is another cluster's; `kubeadm token create` on a control plane makes one", server, id), nil
 		}
-		return "", err
+		client, err = kubeapi.ByToken(server, token, []byte(info.Data["kubeconfig"]), c.role.Join.CACertHashes)
+		if err != nil {
+			return fmt.Sprintf("who answers at %s is not the cluster that join.caCertHashes means: %v", server, err), nil
+		}
+		return "", nil
 	})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return c.agree(ctx, client)
 }
 
 // forCluster is how to wait for a cluster that others start: for however long

@@ -2,10 +2,14 @@ package configurator
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +24,8 @@ const (
 	joinPair = "version: 1\nrole: control-plane\njoin: {}\n"
 	member   = "version: 1\nrole: etcd\netcd: {members: [{name: cp1, ip: 192.0.2.10}, {name: e2, ip: 192.0.2.12}]}\n"
 	digest   = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-	byToken  = "version: 1\nrole: worker\ncluster: {endpoint: cp}\njoin: {token: abcdef.0123456789abcdef, caCertHashes: ['" + digest + "']}\n"
+	token    = "abcdef.0123456789abcdef"
+	byToken  = "version: 1\nrole: worker\njoin: {token: " + token + ", caCertHashes: ['" + digest + "']}\ncluster:\n  endpoint: cp\n"
 )
 
 // configure returns the configurator of a node with a role, on an image that
@@ -97,40 +102,129 @@ func TestWhatAJoiningNodeWasGiven(t *testing.T) {
 	}
 }
 
+// joining returns a node with a role in front of a cluster, which has stored the
+// given networking.
+func joining(t *testing.T, own, networking string) (c *Configurator, a *api, said *[]string) {
+	t.Helper()
+	n, a, said := newCluster(t, map[string]string{})
+	node, _ := configure(t, own)
+	n.role = node.role
+	admin, err := os.ReadFile(n.path(adminConfig))
+	must(t, err)
+	client, err := kubeapi.FromKubeconfig(admin, nil)
+	must(t, err)
+	n.role.Cluster.Endpoint = client.Server()
+	if n.role.Join.Token != "" {
+		n.role.Join.CACertHashes = []string{digest, authorityOf(t, admin)}
+		must(t, os.Remove(n.path(adminConfig)))
+	}
+	for path, data := range map[string]map[string]string{
+		clusterInfo:      {"kubeconfig": string(admin), "jws-kubeconfig-abcdef": "x"},
+		clusterConfigMap: {"ClusterConfiguration": "kubernetesVersion: v1.37.1\nnetworking: {" + networking + "}\n"},
+	} {
+		object, err := json.Marshal(configMap{Data: data})
+		must(t, err)
+		a.objects[path] = string(object)
+	}
+	return n, a, said
+}
+
+// authorityOf is the digest of a kubeconfig's authority.
+func authorityOf(t *testing.T, config []byte) string {
+	t.Helper()
+	_, rest, _ := strings.Cut(string(config), "certificate-authority-data: ")
+	encoded, _, _ := strings.Cut(rest, "\n")
+	data, err := base64.StdEncoding.DecodeString(strings.TrimSpace(encoded))
+	must(t, err)
+	dir := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(dir, "ca.crt"), data, 0o644))
+	hash, err := kubeadm.PKI{Dir: dir}.CAHash()
+	must(t, err)
+	return hash
+}
+
 // A node that joins waits, and says for what.
 func TestWaitingForACluster(t *testing.T) {
-	for _, c := range []struct{ name, role, path, content string }{
-		{"by its credentials", worker, clusterConfigMap, `{}`},
-		{"by a token", byToken, clusterInfo, `{"data":{"jws-kubeconfig-abcdef":"x"}}`},
+	for _, c := range []struct{ name, role, missing string }{
+		{"by its credentials", worker, clusterConfigMap},
+		{"by a token", byToken, clusterInfo},
+		{"by a token, once it has stored its configuration", byToken, clusterConfigMap},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			n, a, said := newCluster(t, map[string]string{})
-			own, _ := configure(t, c.role)
-			n.role = own.role
-			admin, err := os.ReadFile(n.path(adminConfig))
-			must(t, err)
-			client, err := kubeapi.FromKubeconfig(admin, nil)
-			must(t, err)
-			n.role.Cluster.Endpoint = client.Server()
+			n, a, said := joining(t, c.role, "podSubnet: 10.244.0.0/16")
+			content := a.objects[c.missing]
+			delete(a.objects, c.missing)
 			done := make(chan error, 1)
 			go func() { done <- n.waitCluster(t.Context()) }()
 			for {
 				select {
 				case err := <-done:
 					must(t, err)
-					if s := strings.Join(*said, "\n"); !strings.Contains(s, "waiting: the cluster at "+client.Server()+" is being set up") {
+					if s := strings.Join(*said, "\n"); !strings.Contains(s, "waiting: the cluster at "+n.role.Cluster.Endpoint+" is being set up") {
 						t.Errorf("said %q", s)
 					}
 					return
 				case <-time.After(time.Millisecond):
 					a.mu.Lock()
-					if len(a.asked) > 0 {
-						a.objects[c.path] = c.content
+					if slices.ContainsFunc(a.asked, func(s string) bool { return strings.Contains(s, c.missing) }) {
+						a.objects[c.missing] = content
 					}
 					a.mu.Unlock()
 				}
 			}
 		})
+	}
+}
+
+// A role that says of the cluster what is not so is refused before the node
+// does anything in it.
+func TestRolesOfAnotherCluster(t *testing.T) {
+	const networking = "podSubnet: 10.1.0.0/16, serviceSubnet: 10.2.0.0/16, dnsDomain: example.net"
+	const fits = "  podSubnets: [10.1.0.0/16]\n  serviceSubnets: [10.2.0.0/16]\n"
+	for _, c := range []struct{ name, cluster, want string }{
+		{"that fits", fits, ""},
+		{"that says all there is", fits + "  dnsDomain: example.net\n", ""},
+		{"with other subnets", strings.Replace(fits, "10.1", "10.3", 1), "/etc/slipway/role.yaml:6:15: cluster.podSubnets is 10.3.0.0/16, but the cluster has 10.1.0.0/16 (write podSubnets: [10.1.0.0/16])"},
+		{"another domain", fits + "  dnsDomain: cluster.local\n", "/etc/slipway/role.yaml:8:14: cluster.dnsDomain is cluster.local, but the cluster has example.net (give that, or leave it out)"},
+		{"another version", fits + "  kubernetesVersion: v1.37.2\n", "/etc/slipway/role.yaml:8:22: cluster.kubernetesVersion is v1.37.2, but the cluster has v1.37.1 (give that, or leave it out)"},
+	} {
+		for how, begin := range map[string]string{"token": byToken, "credentials": strings.Replace(byToken, "join: {token: "+token+", caCertHashes: ['"+digest+"']}", "join: {}", 1)} {
+			t.Run(c.name+", by "+how, func(t *testing.T) {
+				n, a, _ := joining(t, begin+c.cluster, networking)
+				err := n.waitCluster(t.Context())
+				var fatal *FatalError
+				switch {
+				case c.want == "":
+					must(t, err)
+				case !errors.As(err, &fatal) || err.Error() != c.want:
+					t.Errorf("got  %v\nwant %s", err, c.want)
+				}
+				for _, request := range a.asked {
+					if strings.Contains(request, clusterConfigMap) && strings.HasSuffix(request, "anybody") || !strings.HasPrefix(request, http.MethodGet) {
+						t.Errorf("asked %s", request)
+					}
+				}
+			})
+		}
+	}
+}
+
+// The token is shown to nobody but the cluster that is meant.
+func TestTheTokenOfAnotherCluster(t *testing.T) {
+	n, a, said := joining(t, byToken, "")
+	n.role.Join.CACertHashes = []string{digest}
+	waiting, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if err := n.waitCluster(waiting); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	if s := strings.Join(*said, "\n"); !strings.Contains(s, "is not the cluster that join.caCertHashes means: the digest of its authority is none of those that were given") {
+		t.Errorf("said %q", s)
+	}
+	for _, request := range a.asked {
+		if !strings.HasSuffix(request, "anybody") {
+			t.Errorf("asked %s", request)
+		}
 	}
 }
 

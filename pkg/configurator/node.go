@@ -133,7 +133,7 @@ func (c *Configurator) addresses(ctx context.Context) (first, second string, err
 		}
 		first = found
 	}
-	if len(subnets) > 1 {
+	if second = c.role.Node.SecondIP; second == "" && len(subnets) > 1 {
 		v6 := !isV6(first)
 		second, err = c.uplink(ctx, v6, 15*time.Second)
 		if err != nil {
@@ -162,6 +162,9 @@ func (c *Configurator) uplink(ctx context.Context, v6 bool, patience time.Durati
 	defer deadline.Stop()
 	for said := false; ; {
 		if a, ok := podnet.Uplink(v6); ok {
+			if said {
+				c.status.Resumed()
+			}
 			return a.String(), nil
 		}
 		if !said {

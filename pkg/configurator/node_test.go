@@ -299,3 +299,35 @@ func TestHasResolver(t *testing.T) {
 		t.Error("without the file there is one")
 	}
 }
+
+// What keeps a node from going on is said, between the steps too.
+func TestWhatIsMissingBetweenTheStepsIsSaid(t *testing.T) {
+	n, said := configure(t, minimal+"apiServer: {encryption: true}\n")
+	must(t, n.journal.Begin("node"))
+	must(t, n.journal.End("node", 0))
+	var fatal *FatalError
+	if err := n.Run(t.Context()); !errors.As(err, &fatal) {
+		t.Errorf("got %v", err)
+	}
+	want := "FAILED: /etc/slipway/role.yaml:4:25: Secrets are to be encrypted, but " + kubeadm.EncryptionFile + " is missing (`builder cluster render` lays it down, or a Butane file of yours)"
+	if s := strings.Join(*said, "\n"); s != want {
+		t.Errorf("said %q, want %q", s, want)
+	}
+}
+
+// A node that was Ready is not kept from saying so by what it only tells of.
+func TestFinishing(t *testing.T) {
+	n, said := configure(t, worker)
+	if err := n.finish(false); err == nil {
+		t.Error("a new node without the cluster's authority is Ready")
+	}
+	must(t, n.finish(true))
+	if s := strings.Join(*said, "\n"); !strings.Contains(s, "WARNING: open ") || !strings.Contains(s, "NODE READY: cp1") {
+		t.Errorf("said %q", s)
+	}
+	must(t, os.Remove(n.path(RoleFile)))
+	must(t, os.Mkdir(n.path(RoleFile), 0o755))
+	if err := n.finish(true); err == nil || !strings.HasPrefix(err.Error(), "removing what only the start needed: ") {
+		t.Errorf("got %v", err)
+	}
+}

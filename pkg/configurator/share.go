@@ -2,10 +2,10 @@ package configurator
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 
+	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/durable"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/loadbalancer"
@@ -24,13 +24,12 @@ func (c *Configurator) shareSteps() []step {
 // share starts what gives the shared address to one of the control planes, and
 // passes connections to it on to all. Later boots start it by themselves.
 func (c *Configurator) share(ctx context.Context) error {
-	link := podnet.LinkOf(c.pinned.NodeIP)
-	if link == "" {
-		return fmt.Errorf("configuring the virtual address: no interface has this node's own address %s", c.pinned.NodeIP)
+	if _, err := c.role.VirtualIP.Rank(c.pinned.NodeIP); err != nil {
+		return &FatalError{diag.At(c.role.Position("virtualIP.controlPlanes"), "name it there, or give the node node.ip", "%v", err)}
 	}
-	keepalived, err := loadbalancer.Keepalived(*c.role.VirtualIP, c.pinned.NodeIP, link)
+	keepalived, err := loadbalancer.Keepalived(*c.role.VirtualIP, c.pinned.NodeIP, podnet.LinkOf)
 	if err != nil {
-		return &FatalError{err}
+		return err
 	}
 	_, port := kubeadm.SplitEndpoint(c.role.Cluster.Endpoint)
 	for file, content := range map[string][]byte{

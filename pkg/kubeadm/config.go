@@ -101,7 +101,11 @@ func clusterConfiguration(r *role.Role, image manifest.Image, p Pinned) object {
 		cluster["controlPlaneEndpoint"] = net.JoinHostPort(host, port)
 	}
 	// A forwarded port of the loopback is how people reach a virtual machine.
-	for _, n := range []string{"127.0.0.1", "localhost"} {
+	also := []string{"127.0.0.1", "localhost"}
+	if r.VirtualIP != nil {
+		also = append(also, r.VirtualIP.Addresses...)
+	}
+	for _, n := range also {
 		if !slices.Contains(names, n) {
 			names = append(names, n)
 		}

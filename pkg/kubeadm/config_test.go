@@ -29,7 +29,7 @@ func pinned(file string) kubeadm.Pinned {
 	switch file {
 	case "ipv6":
 		p.NodeIP = "2001:db8::11"
-	case "dual":
+	case "dual", "virtual-ip":
 		p.SecondIP = "2001:db8::11"
 	}
 	return p

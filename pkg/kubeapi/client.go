@@ -5,15 +5,18 @@ package kubeapi
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +26,7 @@ import (
 // Client talks to one API server.
 type Client struct {
 	server string
+	token  string // "" if certificates say who asks
 	http   *http.Client
 }
 
@@ -92,6 +96,39 @@ func Unverified(server string) *Client {
 	return newClient(server, nil, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
 }
 
+// ByToken returns a client that presents a bootstrap token to a server whose
+// certificate one of the authorities in a kubeconfig has signed: one of those
+// that have a digest of the given ones ("sha256:" and that of the public key),
+// for anybody may have made the kubeconfig.
+func ByToken(server, token string, config []byte, digests []string) (*Client, error) {
+	var k kubeconfig
+	if err := yaml.Unmarshal(config, &k); err != nil || len(k.Clusters) == 0 {
+		return nil, errors.New("reading kubeconfig: it names no cluster")
+	}
+	data, err := decode("certificate-authority-data", k.Clusters[0].Cluster.CAData)
+	if err != nil {
+		return nil, err
+	}
+	pool, known := x509.NewCertPool(), false
+	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err == nil && slices.Contains(digests, fmt.Sprintf("sha256:%x", sha256.Sum256(cert.RawSubjectPublicKeyInfo))) {
+			pool.AddCert(cert)
+			known = true
+		}
+	}
+	if !known {
+		return nil, ErrUnknownAuthority
+	}
+	c := newClient(server, nil, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})
+	c.token = token
+	return c, nil
+}
+
+// ErrUnknownAuthority is a cluster whose authority has none of the digests that
+// were given.
+var ErrUnknownAuthority = errors.New("the digest of its authority is none of those that were given")
+
 func newClient(server string, dial Dialer, config *tls.Config) *Client {
 	return &Client{
 		server: "https://" + server,
@@ -158,6 +195,9 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -2,8 +2,10 @@ package kubeapi_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -73,6 +75,71 @@ func TestClientCertificates(t *testing.T) {
 	if err := c.Get(t.Context(), "/x", &who); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A token is shown to none but servers of the authority that was meant.
+func TestByToken(t *testing.T) {
+	ca, other := kubeadmtest.Authority(t, "kubernetes", kubeadmtest.Validity{}), kubeadmtest.Authority(t, "other", kubeadmtest.Validity{})
+	shown := ""
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		shown = r.Header.Get("Authorization")
+		io.WriteString(w, "{}")
+	}))
+	own := ca.Sign(t, "kube-apiserver", kubeadmtest.Validity{})
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{own.Cert.Raw}, PrivateKey: own.Key}}}
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	config := func(authorities ...kubeadmtest.Pair) []byte {
+		var pem []byte
+		for _, a := range authorities {
+			pem = append(pem, a.CertPEM()...)
+		}
+		return []byte("clusters: [{cluster: {certificate-authority-data: " + base64.StdEncoding.EncodeToString(pem) + "}}]")
+	}
+	digest := func(p kubeadmtest.Pair) string {
+		return fmt.Sprintf("sha256:%x", sha256.Sum256(p.Cert.RawSubjectPublicKeyInfo))
+	}
+	for _, c := range []struct {
+		name    string
+		config  []byte
+		digests []string
+		want    string // of the error
+	}{
+		{"its authority", config(ca), []string{digest(other), digest(ca)}, ""},
+		{"one of two authorities", config(other, ca), []string{digest(ca)}, ""},
+		{"another authority", config(other), []string{digest(ca)}, kubeapi.ErrUnknownAuthority.Error()},
+		{"an authority that was smuggled in", config(other, ca), []string{digest(other)}, "certificate signed by unknown authority"},
+		{"no certificate", config(), []string{digest(ca)}, "certificate-authority-data"},
+		{"no kubeconfig", []byte("x"), []string{digest(ca)}, "reading kubeconfig: it names no cluster"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			shown = ""
+			client, err := kubeapi.ByToken(s.Listener.Addr().String(), "abcdef.0123456789abcdef", c.config, c.digests)
+			if err == nil {
+				defer client.Close()
+				err = client.Get(t.Context(), "/x", new(struct{}))
+			}
+			if c.want == "" {
+				if err != nil || shown != "Bearer abcdef.0123456789abcdef" {
+					t.Errorf("got %v, shown %q", err, shown)
+				}
+			} else if err == nil || !strings.Contains(err.Error(), c.want) || shown != "" {
+				t.Errorf("got %v, shown %q, want %s", err, shown, c.want)
+			}
+		})
+	}
+}
+
+func FuzzByToken(f *testing.F) {
+	ca := kubeadmtest.Authority(f, "kubernetes", kubeadmtest.Validity{})
+	f.Add([]byte("clusters: [{cluster: {certificate-authority-data: " + base64.StdEncoding.EncodeToString(ca.CertPEM()) + "}}]"))
+	f.Add([]byte("clusters: [{cluster: {certificate-authority-data: LS0t}}]"))
+	f.Fuzz(func(t *testing.T, config []byte) {
+		if _, err := kubeapi.ByToken("192.0.2.1:6443", "abcdef.0123456789abcdef", config, []string{"sha256:x"}); err == nil {
+			t.Error("took an authority that has another digest")
+		}
+	})
 }
 
 func TestDialer(t *testing.T) {

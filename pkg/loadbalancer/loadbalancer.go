@@ -63,34 +63,22 @@ backend api
 }
 
 // Keepalived returns the configuration of keepalived (keepalived.conf(5)) for
-// the control plane at an address of an interface.
-func Keepalived(v role.VirtualIP, ip, link string) ([]byte, error) {
-	rank := -1
-	var peers []string
-	for i, p := range v.ControlPlanes {
-		if p.IP == ip {
-			rank = i
-			continue
-		}
-		peers = append(peers, p.IP)
+// the control plane at an address. linkOf names the interface that has an
+// address, or is "".
+//
+// VRRP (RFC 9568) speaks of addresses of one family among addresses of that
+// family. So there is an instance for each, and both are always at the same
+// place: who has the address leaves it only with both, and another takes it only
+// if it hears of neither. An address of a family that the control planes have no
+// addresses of moves along with the other.
+func Keepalived(v role.VirtualIP, ip string, linkOf func(ip string) string) ([]byte, error) {
+	rank, err := v.Rank(ip)
+	if err != nil {
+		return nil, err
 	}
-	if rank < 0 {
-		return nil, fmt.Errorf("configuring the virtual address: this node's address %s is none of the control planes'", ip)
-	}
-	// VRRP carries one family; an address of the other moves along with it, so
-	// that both are always at the same place.
-	var carried, along []string
-	for _, a := range v.Addresses {
-		address, err := netip.ParseAddr(a)
-		if err != nil {
-			return nil, fmt.Errorf("configuring the virtual address %q: %w", a, err)
-		}
-		line := fmt.Sprintf("        %s/%d dev %s\n", address, address.BitLen(), link)
-		if len(carried) == 0 || strings.Contains(a, ":") == strings.Contains(v.Addresses[0], ":") {
-			carried = append(carried, line)
-		} else {
-			along = append(along, line)
-		}
+	instances, err := instances(v, rank, linkOf)
+	if err != nil {
+		return nil, fmt.Errorf("configuring the virtual address: %w", err)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, `# Written by firstboot.
@@ -103,8 +91,67 @@ vrrp_track_process haproxy {
     process haproxy
     quorum 1
 }
+`, v.ControlPlanes[rank].Name)
+	if len(instances) > 1 {
+		b.WriteString("\nvrrp_sync_group api {\n    group {\n")
+		for _, i := range instances {
+			fmt.Fprintf(&b, "        %s\n", i.name)
+		}
+		b.WriteString("    }\n}\n")
+	}
+	for _, i := range instances {
+		i.write(&b, v.RouterID, 200-rank)
+	}
+	return []byte(b.String()), nil
+}
 
-vrrp_instance api {
+// instance is what speaks VRRP by one family.
+type instance struct {
+	name, ip, link string
+	peers          []string
+	carried, along []string // addresses: of its family, and of the other
+}
+
+// instances returns those of the families that the control planes can ask each
+// other by, the first address's first.
+func instances(v role.VirtualIP, rank int, linkOf func(ip string) string) ([]*instance, error) {
+	var all []*instance
+	var along []string
+	for _, a := range v.Addresses {
+		address, err := netip.ParseAddr(a)
+		if err != nil {
+			return nil, err
+		}
+		text := netip.PrefixFrom(address, address.BitLen()).String()
+		own := v.ControlPlanes[rank].IPOf(address.Is6())
+		if own == "" {
+			along = append(along, text)
+			continue
+		}
+		i := &instance{name: "api-ipv4", ip: own, link: linkOf(own), carried: []string{text}}
+		if address.Is6() {
+			i.name = "api-ipv6"
+		}
+		if i.link == "" {
+			return nil, fmt.Errorf("no interface has this node's own address %s", own)
+		}
+		for n, p := range v.ControlPlanes {
+			if n != rank {
+				i.peers = append(i.peers, p.IPOf(address.Is6()))
+			}
+		}
+		all = append(all, i)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("the control planes have no addresses of the family of %s", v.Addresses[0])
+	}
+	all[0].along = along
+	return all, nil
+}
+
+func (i *instance) write(b *strings.Builder, router, priority int) {
+	fmt.Fprintf(b, `
+vrrp_instance %s {
     # Whoever has the address keeps it: each move breaks connections.
     state BACKUP
     nopreempt
@@ -112,19 +159,23 @@ vrrp_instance api {
     virtual_router_id %d
     priority %d
     advert_int 1
-    unicast_src_ip %s
-`, v.ControlPlanes[rank].Name, link, v.RouterID, 200-rank, ip)
-	if len(peers) > 0 {
-		b.WriteString("    unicast_peer {\n")
-		for _, p := range peers {
-			fmt.Fprintf(&b, "        %s\n", p)
-		}
-		b.WriteString("    }\n")
+`, i.name, i.link, router, priority)
+	if len(i.peers) > 0 { // else keepalived complains of it
+		fmt.Fprintf(b, "    unicast_src_ip %s\n", i.ip)
 	}
-	fmt.Fprintf(&b, "    virtual_ipaddress {\n%s    }\n", strings.Join(carried, ""))
-	if len(along) > 0 {
-		fmt.Fprintf(&b, "    virtual_ipaddress_excluded {\n%s    }\n", strings.Join(along, ""))
-	}
+	i.block(b, "unicast_peer", i.peers, "")
+	i.block(b, "virtual_ipaddress", i.carried, " dev "+i.link)
+	i.block(b, "virtual_ipaddress_excluded", i.along, " dev "+i.link)
 	b.WriteString("    track_process {\n        haproxy\n    }\n}\n")
-	return []byte(b.String()), nil
+}
+
+func (i *instance) block(b *strings.Builder, name string, lines []string, with string) {
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "    %s {\n", name)
+	for _, l := range lines {
+		fmt.Fprintf(b, "        %s%s\n", l, with)
+	}
+	b.WriteString("    }\n")
 }

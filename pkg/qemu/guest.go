@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +22,10 @@ import (
 )
 
 // Key is a key pair for one run of a machine, to log in with.
-type Key struct{ signer ssh.Signer }
+type Key struct {
+	private ed25519.PrivateKey
+	signer  ssh.Signer
+}
 
 // NewKey makes a key pair.
 func NewKey() (Key, error) {
@@ -30,7 +34,16 @@ func NewKey() (Key, error) {
 		return Key{}, err
 	}
 	signer, err := ssh.NewSignerFromKey(private)
-	return Key{signer}, err
+	return Key{private, signer}, err
+}
+
+// Private returns the private key as ssh(1) reads it.
+func (k Key) Private() ([]byte, error) {
+	block, err := ssh.MarshalPrivateKey(k.private, "slipway-run")
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(block), nil
 }
 
 // Authorized returns the line for authorized_keys.

@@ -25,7 +25,7 @@ type EtcdCluster struct {
 	Members []Member `yaml:"members" doc:"All members of the etcd cluster, this node among them if it is one." becomes:"ClusterConfiguration etcd.external.endpoints; on a member etcd.local.extraArgs initial-cluster"`
 }
 
-// Member is one of several nodes that know each other.
+// Member is an etcd member.
 type Member struct {
 	Name string `yaml:"name" doc:"Name of the node."`
 	IP   string `yaml:"ip" doc:"Address that the others reach it by."`
@@ -135,41 +135,55 @@ func (r *Role) checkEtcd(c *checker) {
 		c.errorf("etcd", "etcd: {members: [{name: …, ip: …}]} names all of them", "etcd names no members")
 		return
 	}
-	c.members("etcd.members", r.Etcd.Members)
-	names := map[string]bool{}
-	for _, m := range r.Etcd.Members {
-		names[m.Name] = true
+	seen := newMembers(c)
+	for i := range r.Etcd.Members {
+		m, path := &r.Etcd.Members[i], at("etcd.members", i)
+		seen.name(path+".name", m.Name)
+		seen.address(path+".ip", &m.IP)
 	}
-	if name := r.Node.Name; r.Role == Etcd && name != "" && !names[name] {
+	if name := r.Node.Name; r.Role == Etcd && name != "" && !seen.names[name] {
 		c.errorf("node.name", "name it in etcd.members", "node.name: %q is none of the etcd members", name)
 	}
 }
 
-// members checks nodes that are named with their addresses.
-func (c *checker) members(list string, members []Member) {
-	names, addresses := map[string]bool{}, map[string]bool{}
-	for i := range members {
-		m, path := &members[i], at(list, i)
-		switch {
-		case !isSubdomain(m.Name):
-			c.errorf(path+".name", nameHint(m.Name, true), "%s.name: %q is not a name for a node", path, m.Name)
-		case names[m.Name]:
-			c.errorf(path+".name", "", "%s.name: %q is given twice", path, m.Name)
-		}
-		names[m.Name] = true
-		ip, err := parseAddr(m.IP)
-		switch {
-		case err != nil:
-			c.errorf(path+".ip", "for example 192.0.2.11", "%s.ip: %q is not an IP address", path, m.IP)
-			continue
-		case !usable(ip):
-			c.errorf(path+".ip", "an address that other nodes reach it by", "%s.ip: %s cannot be a node's address", path, ip)
-		case addresses[ip.String()]:
-			c.errorf(path+".ip", "", "%s.ip: %s is given twice", path, ip)
-		}
-		m.IP = ip.String()
-		addresses[m.IP] = true
+// members checks nodes that are named with their addresses: no two have the
+// same.
+type members struct {
+	*checker
+	names, addresses map[string]bool
+}
+
+func newMembers(c *checker) members {
+	return members{checker: c, names: map[string]bool{}, addresses: map[string]bool{}}
+}
+
+func (m members) name(path, name string) {
+	switch {
+	case !isSubdomain(name):
+		m.errorf(path, nameHint(name, true), "%s: %q is not a name for a node", path, name)
+	case m.names[name]:
+		m.errorf(path, "", "%s: %q is given twice", path, name)
 	}
+	m.names[name] = true
+}
+
+// address checks an address, writes it in its usual form, and reports whether
+// it is one.
+func (m members) address(path string, address *string) bool {
+	ip, err := parseAddr(*address)
+	if err != nil {
+		m.errorf(path, "for example 192.0.2.11", "%s: %q is not an IP address", path, *address)
+		return false
+	}
+	*address = ip.String()
+	switch {
+	case !usable(ip):
+		m.errorf(path, "an address that other nodes reach it by", "%s: %s cannot be a node's address", path, ip)
+	case m.addresses[*address]:
+		m.errorf(path, "", "%s: %s is given twice", path, ip)
+	}
+	m.addresses[*address] = true
+	return true
 }
 
 // checkForeign refuses what only nodes of another role do.
@@ -179,7 +193,7 @@ func (r *Role) checkForeign(c *checker) {
 	}
 	fields := []string{"apiServer", "certSANs", "kubeProxy", "virtualIP"}
 	if r.Role == Etcd {
-		fields = append(fields, "node.labels", "node.taints")
+		fields = append(fields, "node.labels", "node.secondIP", "node.taints")
 	}
 	for _, field := range fields {
 		if c.doc.Has(field) {

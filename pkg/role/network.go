@@ -47,21 +47,43 @@ func (r *Role) checkCluster(c *checker) {
 			k.Endpoint = net.JoinHostPort(host, port)
 		}
 	}
-	if c.given("node.ip", r.Node.IP) {
-		ip, err := parseAddr(r.Node.IP)
-		switch {
-		case err != nil:
-			c.errorf("node.ip", "for example 192.0.2.10", "node.ip: %q is not an IP address", r.Node.IP)
-		case !usable(ip):
-			c.errorf("node.ip", "an address that other nodes reach it by", "node.ip: %s cannot be a node's address", ip)
-		default:
-			c.outside("node.ip", ip.String(), pods, services)
-			if r.Role != Etcd && len(services) > 0 && services[0].Addr().Is4() != ip.Is4() {
-				c.errorf("node.ip", "the API server's address is of the family of the first service subnet", "node.ip is %s, but the first service subnet is %s", family(ip), services[0])
-			}
-			r.Node.IP = ip.String()
+	r.checkAddresses(c, pods, services)
+}
+
+// checkAddresses checks the node's own addresses.
+func (r *Role) checkAddresses(c *checker, pods, services []subnet) {
+	if ip, ok := c.ownAddress("node.ip", &r.Node.IP, pods, services); ok {
+		if r.Role != Etcd && len(services) > 0 && services[0].Addr().Is4() != ip.Is4() {
+			c.errorf("node.ip", "the API server's address is of the family of the first service subnet", "node.ip is %s, but the first service subnet is %s", family(ip), services[0])
 		}
 	}
+	if ip, ok := c.ownAddress("node.secondIP", &r.Node.SecondIP, pods, services); ok {
+		switch {
+		case len(services) == 1:
+			c.errorf("node.secondIP", "leave it out, or give podSubnets and serviceSubnets of both", "node.secondIP goes with a cluster of both families only")
+		case len(services) > 1 && services[0].Addr().Is4() == ip.Is4():
+			c.errorf("node.secondIP", "its address of the other family", "node.secondIP is %s, as the first service subnet %s", family(ip), services[0])
+		}
+	}
+}
+
+// ownAddress reads an address of the node's own; ok says that it may be one.
+func (c *checker) ownAddress(path string, address *string, pods, services []subnet) (ip netip.Addr, ok bool) {
+	if !c.given(path, *address) {
+		return ip, false
+	}
+	ip, err := parseAddr(*address)
+	switch {
+	case err != nil:
+		c.errorf(path, "for example 192.0.2.10", "%s: %q is not an IP address", path, *address)
+	case !usable(ip):
+		c.errorf(path, "an address that other nodes reach it by", "%s: %s cannot be a node's address", path, ip)
+	default:
+		c.outside(path, ip.String(), pods, services)
+		*address = ip.String()
+		return ip, true
+	}
+	return ip, false
 }
 
 // subnets parses a list of subnets and writes each in its usual form. Those

@@ -70,8 +70,10 @@ func (r *Role) NoProxy() []string {
 	if host, _, err := splitEndpoint(r.Cluster.Endpoint); err == nil && r.Cluster.Endpoint != "" {
 		all = append(all, host)
 	}
-	if r.Node.IP != "" {
-		all = append(all, r.Node.IP)
+	for _, ip := range []string{r.Node.IP, r.Node.SecondIP} {
+		if ip != "" {
+			all = append(all, ip)
+		}
 	}
 	if r.Etcd != nil {
 		for _, m := range r.Etcd.Members {

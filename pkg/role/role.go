@@ -53,19 +53,20 @@ type Role struct {
 type Cluster struct {
 	Name              string   `yaml:"name" doc:"A DNS label. Default kubernetes." becomes:"ClusterConfiguration clusterName"`
 	Endpoint          string   `yaml:"endpoint" doc:"Where clients reach the API server: a host or host:port (default port 6443). Default: the node's own address." becomes:"ClusterConfiguration controlPlaneEndpoint; JoinConfiguration discovery.bootstrapToken.apiServerEndpoint"`
-	KubernetesVersion string   `yaml:"kubernetesVersion" doc:"Must be the image's version, for example v1.37.2." becomes:"ClusterConfiguration kubernetesVersion"`
-	PodSubnets        []string `yaml:"podSubnets" doc:"At most one IPv4 and one IPv6 subnet. Default 10.244.0.0/16." becomes:"ClusterConfiguration networking.podSubnet"`
-	ServiceSubnets    []string `yaml:"serviceSubnets" doc:"At most one IPv4 and one IPv6 subnet, of the same families as podSubnets. Default 10.96.0.0/12." becomes:"ClusterConfiguration networking.serviceSubnet"`
-	DNSDomain         string   `yaml:"dnsDomain" doc:"Domain of the cluster's services. Default cluster.local." becomes:"ClusterConfiguration networking.dnsDomain"`
+	KubernetesVersion string   `yaml:"kubernetesVersion" doc:"Must be the image's version, for example v1.37.2, and where a node joins, the cluster's." becomes:"ClusterConfiguration kubernetesVersion"`
+	PodSubnets        []string `yaml:"podSubnets" doc:"At most one IPv4 and one IPv6 subnet. Default 10.244.0.0/16. A node that joins is refused if the cluster has others." becomes:"ClusterConfiguration networking.podSubnet"`
+	ServiceSubnets    []string `yaml:"serviceSubnets" doc:"At most one IPv4 and one IPv6 subnet, of the same families as podSubnets. Default 10.96.0.0/12. A node that joins is refused if the cluster has others." becomes:"ClusterConfiguration networking.serviceSubnet"`
+	DNSDomain         string   `yaml:"dnsDomain" doc:"Domain of the cluster's services. Default cluster.local; where a node joins, the cluster's. If it is given, it must be that." becomes:"ClusterConfiguration networking.dnsDomain"`
 
 	PodNetwork PodNetwork `yaml:"podNetwork" doc:"How the pods of all nodes reach each other."`
 }
 
 // Node is what is particular to one node.
 type Node struct {
-	Name   string            `yaml:"name" doc:"Host name, and name of the Node: lower-case letters, digits, hyphens and dots." becomes:"nodeRegistration.name; /etc/hostname"`
-	IP     string            `yaml:"ip" doc:"Address that the node is known by, where it has several." becomes:"localAPIEndpoint.advertiseAddress; nodeRegistration.kubeletExtraArgs node-ip"`
-	Labels map[string]string `yaml:"labels" doc:"Labels that the node registers with." becomes:"nodeRegistration.kubeletExtraArgs node-labels"`
+	Name     string            `yaml:"name" doc:"Host name, and name of the Node: lower-case letters, digits, hyphens and dots." becomes:"nodeRegistration.name; /etc/hostname"`
+	IP       string            `yaml:"ip" doc:"Address that the node is known by, where it has several." becomes:"localAPIEndpoint.advertiseAddress; nodeRegistration.kubeletExtraArgs node-ip"`
+	SecondIP string            `yaml:"secondIP" doc:"On a cluster of both families, its address of the other. Default: the one that an interface has before long." becomes:"nodeRegistration.kubeletExtraArgs node-ip"`
+	Labels   map[string]string `yaml:"labels" doc:"Labels that the node registers with." becomes:"nodeRegistration.kubeletExtraArgs node-labels"`
 	// Taints is nil where the role does not speak of taints, which means the
 	// usual ones for the node's role; empty means none at all.
 	Taints []Taint `yaml:"taints" doc:"Taints that the node registers with, as key[=value]:Effect. Default: what the role usually has (control planes are tainted). An empty list means no taint." becomes:"nodeRegistration.taints"`
@@ -161,6 +162,10 @@ func (r *Role) CheckImage(m manifest.Image) error {
 	r.checkNetworkImage(c, m)
 	return c.err()
 }
+
+// Gives reports whether the role's file gives a field, or leaves it to its
+// default.
+func (r *Role) Gives(path string) bool { return r.doc.Has(path) }
 
 // Position returns the place of a field in the role's file, for messages of
 // others about it.

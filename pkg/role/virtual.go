@@ -1,19 +1,47 @@
 package role
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // VirtualIP is an address that the control planes share.
 type VirtualIP struct {
 	Addresses     []string `yaml:"addresses" doc:"The address; on a cluster of both families, one of each."`
-	ControlPlanes []Member `yaml:"controlPlanes" doc:"All control planes, this node among them: the first that runs is the first to have the address."`
+	ControlPlanes []Plane  `yaml:"controlPlanes" doc:"All control planes, this node among them: the first that runs is the first to have the address."`
 	RouterID      int      `yaml:"routerID" doc:"VRRP's virtual router identifier: 1 to 255, another for each cluster on a network. Default 51."`
 }
 
+// Plane is one of the control planes that share an address.
+type Plane struct {
+	Name     string `yaml:"name" doc:"Name of the node."`
+	IP       string `yaml:"ip" doc:"Address that the others reach it by."`
+	SecondIP string `yaml:"secondIP" doc:"Its address of the other family. Give that of all control planes or of none: without it they ask each other by the first only, and a shared address of the other family moves along."`
+}
+
 const defaultRouterID = 51
+
+// IPOf is the control plane's address of a family; "" if it has none.
+func (p Plane) IPOf(v6 bool) string {
+	for _, ip := range []string{p.IP, p.SecondIP} {
+		if ip != "" && isV6(ip) == v6 {
+			return ip
+		}
+	}
+	return ""
+}
+
+// Rank is the place of the control plane with an address in their order.
+func (v *VirtualIP) Rank(ip string) (int, error) {
+	rank := slices.IndexFunc(v.ControlPlanes, func(p Plane) bool { return p.IP == ip })
+	if rank < 0 {
+		return 0, fmt.Errorf("configuring the virtual address: this node's address %s is none of the control planes'", ip)
+	}
+	return rank, nil
+}
 
 // checkVirtualIP checks the shared address, and lets the cluster's endpoint be
 // at it.
@@ -48,7 +76,7 @@ func (r *Role) checkVirtualIP(c *checker) {
 			c.errorf(path, "an address of the control planes' network that nothing else has", "%s: %s cannot be shared", path, ip)
 		case have[ip.Is4()]:
 			c.errorf(path, "give at most one of each family", "%s: %s is a second %s address", path, ip, family(ip))
-		case ip.String() == r.Node.IP:
+		case ip.String() == r.Node.IP || ip.String() == r.Node.SecondIP:
 			c.errorf(path, "an address that nothing else has", "%s: %s is the node's own", path, ip)
 		default:
 			c.outside(path, ip.String(), pods, services)
@@ -59,18 +87,12 @@ func (r *Role) checkVirtualIP(c *checker) {
 	if len(v.ControlPlanes) == 0 {
 		c.errorf("virtualIP", "name all control planes in virtualIP.controlPlanes", "virtualIP has no control planes")
 	}
-	c.members("virtualIP.controlPlanes", v.ControlPlanes)
-	for i, m := range v.ControlPlanes {
-		if slices.Contains(v.Addresses, m.IP) {
-			path := at("virtualIP.controlPlanes", i) + ".ip"
-			c.errorf(path, "", "%s: %s is the shared address", path, m.IP)
-		}
-	}
-	if name := r.Node.Name; name != "" && len(v.ControlPlanes) > 0 && !slices.ContainsFunc(v.ControlPlanes, func(m Member) bool { return m.Name == name }) {
-		c.errorf("node.name", "name it in virtualIP.controlPlanes", "node.name: %q is none of the control planes", name)
-	}
+	r.checkPlanes(c)
 	if len(v.Addresses) == 0 {
 		return
+	}
+	if len(v.ControlPlanes) > 0 && !slices.ContainsFunc(v.Addresses, func(a string) bool { return v.ControlPlanes[0].IPOf(isV6(a)) != "" }) {
+		c.errorf("virtualIP.addresses", "share one of the family of their own addresses", "virtualIP.addresses: the control planes cannot ask each other by the family of %s", v.Addresses[0])
 	}
 	host, port, err := splitEndpoint(r.Cluster.Endpoint)
 	switch {
@@ -89,6 +111,56 @@ func (r *Role) checkVirtualIP(c *checker) {
 	}
 }
 
+// checkPlanes checks the control planes that share an address. They can ask
+// each other by a second family only if all of them have an address of it.
+func (r *Role) checkPlanes(c *checker) {
+	const list = "virtualIP.controlPlanes"
+	v, seen := r.VirtualIP, newMembers(c)
+	for i := range v.ControlPlanes {
+		p, first, path := &v.ControlPlanes[i], &v.ControlPlanes[0], at(list, i)
+		seen.name(path+".name", p.Name)
+		known := seen.address(path+".ip", &p.IP)
+		if slices.Contains(v.Addresses, p.IP) {
+			c.errorf(path+".ip", "", "%s.ip: %s is the shared address", path, p.IP)
+		}
+		if known && isV6(p.IP) != isV6(first.IP) {
+			c.errorf(path+".ip", "give all an ip of one family; that of the other is their secondIP", "%s.ip: %s is of another family than %s", path, p.IP, first.IP)
+		}
+		if p.SecondIP == "" && first.SecondIP != "" {
+			c.errorf(path, "give that of all control planes, or of none", "%s has no secondIP, but %s has one", path, first.Name)
+		}
+		if !c.given(path+".secondIP", p.SecondIP) {
+			continue
+		}
+		both := seen.address(path+".secondIP", &p.SecondIP) && known
+		if slices.Contains(v.Addresses, p.SecondIP) {
+			c.errorf(path+".secondIP", "", "%s.secondIP: %s is the shared address", path, p.SecondIP)
+		}
+		if first.SecondIP == "" {
+			c.errorf(path+".secondIP", "give that of all control planes, or of none", "%s has a secondIP, but %s has none", path, first.Name)
+		}
+		if both && isV6(p.SecondIP) == isV6(p.IP) {
+			c.errorf(path+".secondIP", "its address of the other family", "%s.secondIP: %s is of the same family as %s", path, p.SecondIP, p.IP)
+		}
+	}
+	if r.Node.Name == "" || len(v.ControlPlanes) == 0 {
+		return
+	}
+	own := slices.IndexFunc(v.ControlPlanes, func(p Plane) bool { return p.Name == r.Node.Name })
+	if own < 0 {
+		c.errorf("node.name", "name it in "+list, "node.name: %q is none of the control planes", r.Node.Name)
+		return
+	}
+	for _, a := range []struct{ field, node, plane string }{
+		{"ip", r.Node.IP, v.ControlPlanes[own].IP},
+		{"secondIP", r.Node.SecondIP, v.ControlPlanes[own].SecondIP},
+	} {
+		if a.node != "" && a.plane != "" && a.node != a.plane {
+			c.errorf("node."+a.field, "the same address in both places", "node.%s is %s, but %s.%s is %s", a.field, a.node, at(list, own), a.field, a.plane)
+		}
+	}
+}
+
 // Where API servers listen: by themselves, and behind a shared address.
 const (
 	apiPort       = 6443
@@ -103,6 +175,8 @@ func (r *Role) APIPort() int {
 	}
 	return apiPort
 }
+
+func isV6(ip string) bool { return strings.Contains(ip, ":") }
 
 // quiet parses subnets that are checked elsewhere.
 func quiet(list []string) []subnet {

@@ -36,7 +36,6 @@ type Secrets struct {
 	Made           time.Time           // in UTC, to the second
 	Authorities    map[string]pki.Pair // by kubeadm's names of them; one that is kept elsewhere has no key
 	ServiceAccount pki.Pair
-	BootstrapToken string // in kubeadm's form
 	EncryptionKey  []byte // for secrets at rest
 
 	seed    []byte
@@ -52,10 +51,7 @@ type Options struct {
 	Now         time.Time
 }
 
-var (
-	namePattern  = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
-	tokenPattern = regexp.MustCompile(`^[a-z0-9]{6}\.[a-z0-9]{16}$`) // Kubernetes, "Authenticating with Bootstrap Tokens"
-)
+var namePattern = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
 // New makes the secrets of a cluster.
 func New(o Options) (*Secrets, error) {
@@ -94,11 +90,6 @@ func New(o Options) (*Secrets, error) {
 			return nil, err
 		}
 	}
-	pinned, err := kubeadm.NewPinned("", "")
-	if err != nil {
-		return nil, err
-	}
-	s.BootstrapToken = pinned.Token
 	return s, s.readAuthorities()
 }
 
@@ -157,7 +148,6 @@ type file struct {
 	EtcdCA         keyPair `yaml:"etcdCA"`
 	FrontProxyCA   keyPair `yaml:"frontProxyCA"`
 	ServiceAccount account `yaml:"serviceAccount"`
-	BootstrapToken string  `yaml:"bootstrapToken"`
 	EncryptionKey  string  `yaml:"encryptionKey"` // base64
 	Seed           string  `yaml:"seed"`          // base64
 }
@@ -186,7 +176,6 @@ func (s *Secrets) Marshal() ([]byte, error) {
 		Version: version, Cluster: s.Cluster, Made: s.Made.Format(time.RFC3339),
 		CA: pair("ca"), EtcdCA: pair("etcd/ca"), FrontProxyCA: pair("front-proxy-ca"),
 		ServiceAccount: account{string(s.ServiceAccount.Public), string(s.ServiceAccount.Key)},
-		BootstrapToken: s.BootstrapToken,
 		EncryptionKey:  base64.StdEncoding.EncodeToString(s.EncryptionKey),
 		Seed:           base64.StdEncoding.EncodeToString(s.seed),
 	})
@@ -231,7 +220,6 @@ func Parse(name string, data []byte) (*Secrets, error) {
 			"ca": f.CA.pair(), "etcd/ca": f.EtcdCA.pair(), "front-proxy-ca": f.FrontProxyCA.pair(),
 		},
 		ServiceAccount: pki.Pair{Public: []byte(f.ServiceAccount.Public), Key: []byte(f.ServiceAccount.Key)},
-		BootstrapToken: f.BootstrapToken,
 	}
 	var madeErr, keyErr, seedErr error
 	s.Made, madeErr = time.Parse(time.RFC3339, f.Made)
@@ -245,7 +233,6 @@ func Parse(name string, data []byte) (*Secrets, error) {
 		{"cluster", !namePattern.MatchString(s.Cluster)},
 		{"made", madeErr != nil},
 		{"serviceAccount", !whole(s.ServiceAccount)},
-		{"bootstrapToken", !tokenPattern.MatchString(s.BootstrapToken)},
 		{"encryptionKey", keyErr != nil || len(s.EncryptionKey) != seedSize},
 		{"seed", seedErr != nil || len(s.seed) != seedSize},
 	} {

@@ -49,7 +49,7 @@ func TestSecretsAreReadAsTheyWereWritten(t *testing.T) {
 	if !bytes.Equal(file(t, again), data) {
 		t.Error("written again, the file is another")
 	}
-	if again.Cluster != "demo" || !again.Made.Equal(now.Truncate(time.Second)) || len(again.EncryptionKey) != 32 || len(again.BootstrapToken) != 23 {
+	if again.Cluster != "demo" || !again.Made.Equal(now.Truncate(time.Second)) || len(again.EncryptionKey) != 32 {
 		t.Errorf("got cluster %q, made %s", again.Cluster, again.Made)
 	}
 	for _, name := range []string{"ca", "etcd/ca", "front-proxy-ca"} {
@@ -216,7 +216,6 @@ func TestDamagedSecretsAreNotQuoted(t *testing.T) {
 		{"value where none belongs", strings.Replace(text, "ca:\n", "ca: hunter2\nx:\n", 1), ""},
 		{"no seed", cut("seed: ", "\n"), "s.yaml:3:1: seed is missing or damaged"},
 		{"seed too short", cut("seed: ", "\n") + "seed: aHVudGVyMg==\n", ""},
-		{"no token", cut("bootstrapToken: ", "\n"), "s.yaml:3:1: bootstrapToken is missing or damaged"},
 		{"no time", cut("made: ", "\n"), "s.yaml:3:1: made is missing or damaged"},
 		{"cut off", text[:len(text)/2], ""},
 		{"certificate that is none", strings.Replace(text, "-----BEGIN CERTIFICATE-----", "hunter2", 1), ""},

@@ -110,6 +110,15 @@ func (r *Reporter) Waiting(cause string) {
 	r.say("      waiting: %s", cause)
 }
 
+// Resumed says that what a step waited for is there.
+func (r *Reporter) Resumed() {
+	r.change(func(s *Status) {
+		if s.State == Waiting {
+			s.State, s.Cause = Working, ""
+		}
+	})
+}
+
 // NoRole says that the node waits for a role, and where it looks for it.
 func (r *Reporter) NoRole(file string) {
 	r.change(func(s *Status) {

@@ -73,6 +73,11 @@ func TestReports(t *testing.T) {
 			status.Status{State: "waiting", Step: "node", Number: 1, Of: 18, Doing: "finding out name", Cause: "no address"},
 		},
 		{
+			"it goes on when that is there", func(d *desk) { d.Step("node", "finding out name", 1, 18); d.Waiting("no address"); d.Resumed() },
+			[]string{" 1/18 finding out name", "      waiting: no address"},
+			status.Status{State: "working", Step: "node", Number: 1, Of: 18, Doing: "finding out name"},
+		},
+		{
 			"there is no role", func(d *desk) { d.NoRole("/etc/role.yaml") },
 			[]string{"WAITING FOR A ROLE: lay it down as /etc/role.yaml, or start a fresh disk with a config that has one"},
 			status.Status{State: "waiting", Cause: "this node has no role yet", Next: "lay it down as /etc/role.yaml, or start a fresh disk with a config that has one"},
