@@ -17,6 +17,7 @@ import (
 func TestConfigArrives(t *testing.T) {
 	const applied = "finding out name and address" // the role is there
 	t.Run("on a FAT disk that is plugged in while it waits", func(t *testing.T) {
+		t.Parallel()
 		s := newScene(t)
 		stick, monitor := filepath.Join(s.dir, "stick.img"), filepath.Join(s.dir, "monitor")
 		tool(t, "truncate", "-s", "64M", stick)
@@ -38,6 +39,7 @@ func TestConfigArrives(t *testing.T) {
 		m.say(applied)
 	})
 	t.Run("on an ISO that is there at the next start", func(t *testing.T) {
+		t.Parallel()
 		s := newScene(t)
 		m := s.start()
 		m.say("NO CONFIG WAS DELIVERED")
@@ -52,6 +54,7 @@ func TestConfigArrives(t *testing.T) {
 		if a := architecture(); a != "amd64" && a != "arm64" {
 			t.Skipf("QEMU cannot hand the firmware of %s a kernel argument: run it on amd64 or arm64", a)
 		}
+		t.Parallel()
 		s := newScene(t)
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -125,6 +128,7 @@ func TestRefusedConfig(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := newScene(t)
 			s.opts.Ignition = filepath.Join(s.dir, "config.ign")
 			if err := os.WriteFile(s.opts.Ignition, []byte(c.config), 0o600); err != nil {
@@ -143,6 +147,7 @@ func TestRefusedConfig(t *testing.T) {
 // TestWrongRole gives a node a role that the image cannot take. The console
 // says the very line that `builder role check` does.
 func TestWrongRole(t *testing.T) {
+	t.Parallel()
 	s := newScene(t)
 	file := filepath.Join(s.dir, "role.yaml")
 	if err := os.WriteFile(file, []byte("version: 1\nrole: control-plane\ninit: {}\ncluster:\n  kubernetesVersion: v1.30.0\n"), 0o600); err != nil {
@@ -160,6 +165,7 @@ func TestWrongRole(t *testing.T) {
 // TestMissingImage takes one baked image away before the node is configured.
 // If that went unnoticed, the other tests would prove nothing.
 func TestMissingImage(t *testing.T) {
+	t.Parallel()
 	m := newScene(t).config(singleNode, `
 variant: fcos
 version: 1.5.0

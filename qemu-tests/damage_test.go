@@ -43,6 +43,7 @@ func TestDamage(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			s := newScene(t).config(singleNode)
 			s.flip(c.at(t))
 			m := s.start()

@@ -21,6 +21,7 @@ func TestSecondDisk(t *testing.T) {
 	})
 	for name, extra := range map[string]string{"of another image": other, "of the same image": image(t)} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newScene(t).config(singleNode)
 			s.opts.ExtraDisks = []string{extra}
 			m := s.start()
@@ -61,6 +62,7 @@ func TestFirmwareOptions(t *testing.T) {
 	if a := architecture(); a != "amd64" {
 		t.Skipf("%s has no UEFI boot entries, or another path", a)
 	}
+	t.Parallel()
 	m := newScene(t).config(singleNode).start()
 	m.run("true")
 	const guid = "8be4df61-93ca-11d2-aa0d-00e098032b8c" // EFI global variables

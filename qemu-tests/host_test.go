@@ -19,6 +19,7 @@ func TestHosts(t *testing.T) {
 	}
 	for _, arch := range names {
 		t.Run(arch, func(t *testing.T) {
+			t.Parallel()
 			m := newSceneOf(t, arch, baked(t, "host-"+arch)).login().start()
 			waitsForARole(t, m)
 			servesImages(t, m)
@@ -42,6 +43,7 @@ func TestNodesWaitForARole(t *testing.T) {
 	}
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			m := newSceneOf(t, arch, baked(t, kind+"-"+arch)).login().start()
 			waitsForARole(t, m)
 			servesImages(t, m)

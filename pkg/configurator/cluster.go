@@ -170,7 +170,7 @@ type pace struct {
 // local is how to wait for what this node starts itself: its API server does
 // not answer for a while at every start.
 func (c *Configurator) local() pace {
-	return pace{first: 250 * time.Millisecond, most: 500 * time.Millisecond, patience: 20 * time.Second, why: c.why}
+	return pace{first: 250 * time.Millisecond, most: time.Second, patience: 20 * time.Second, why: c.why}
 }
 
 // waitFor asks until the answer is that there is nothing to wait for. What
@@ -179,7 +179,9 @@ func (c *Configurator) waitFor(ctx context.Context, p pace, ask func(context.Con
 	said, since, pause := "", time.Now(), p.first
 	for {
 		asked, cancel := context.WithTimeout(ctx, 10*time.Second)
+		began := time.Now()
 		waiting, err := ask(asked)
+		took := time.Since(began)
 		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -202,7 +204,8 @@ func (c *Configurator) waitFor(ctx context.Context, p pace, ask func(context.Con
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(pause):
+		// Who answers slowly has other things to do.
+		case <-time.After(max(pause, min(took, 3*time.Second))):
 		}
 		pause = min(pause*3/2, p.most)
 	}

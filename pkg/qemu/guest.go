@@ -64,8 +64,9 @@ func (vm *VM) Inside(key Key, sshPort, apiPort int) *Guest {
 	return &Guest{vm: vm, key: key, ssh: sshPort, api: apiPort}
 }
 
-// retry is how long to wait before asking a machine again that does not answer yet.
-const retry = 2 * time.Second
+// retry is how long to wait before asking a machine again that does not answer
+// yet: to let somebody in over SSH costs an emulated one a good part of a second.
+const retry = 4 * time.Second
 
 var errEnded = errors.New("the machine ended before that")
 
