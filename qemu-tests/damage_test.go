@@ -44,7 +44,7 @@ func TestDamage(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScene(t).config(singleNode)
+			s := newScene(t).login()
 			s.flip(c.at(t))
 			m := s.start()
 			for _, text := range c.says {

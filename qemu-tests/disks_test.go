@@ -22,7 +22,7 @@ func TestSecondDisk(t *testing.T) {
 	for name, extra := range map[string]string{"of another image": other, "of the same image": image(t)} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newScene(t).config(singleNode)
+			s := newScene(t).login()
 			s.opts.ExtraDisks = []string{extra}
 			m := s.start()
 			m.say("root verified")
@@ -63,7 +63,7 @@ func TestFirmwareOptions(t *testing.T) {
 		t.Skipf("%s has no UEFI boot entries, or another path", a)
 	}
 	t.Parallel()
-	m := newScene(t).config(singleNode).start()
+	m := newScene(t).login().start()
 	m.run("true")
 	const guid = "8be4df61-93ca-11d2-aa0d-00e098032b8c" // EFI global variables
 	option := loadOption(t, `console=ttyS0 root=/dev/vda2 slipway.other=1 systemd.unit=multi-user.target`, m.run("blkid -p -s PART_ENTRY_UUID -o value /dev/vda1"))
