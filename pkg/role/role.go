@@ -110,6 +110,11 @@ func Parse(file string, data []byte) (*Role, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Of(doc)
+}
+
+// Of is Parse of a document that was read or made already.
+func Of(doc *document.Document) (*Role, error) {
 	r := &Role{
 		Cluster: Cluster{
 			Name:           "kubernetes",
