@@ -19,6 +19,9 @@ const (
 	Etcd         = "etcd"
 )
 
+// File is where a node finds its role.
+const File = "/etc/slipway/role.yaml"
+
 // version is the one format there is.
 const version = 1
 
