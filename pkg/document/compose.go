@@ -24,7 +24,7 @@ func Put(n *yaml.Node, key string, value *yaml.Node) {
 
 // Value returns the value of a field of a mapping, or nil.
 func Value(n *yaml.Node, name string) *yaml.Node {
-	for i := 0; i+1 < len(n.Content); i += 2 {
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
 		if n.Content[i].Value == name {
 			return n.Content[i+1]
 		}

@@ -86,7 +86,17 @@ func Config(r *role.Role, roleFile []byte, butane []ButaneFile, opts ...Option) 
 	if err != nil {
 		return nil, fmt.Errorf("writing the Ignition config: %w", err)
 	}
-	// Files that are right one by one may still not go together.
+	if err := Validate(data, o.has); err != nil {
+		return nil, err
+	}
+	return append(data, '\n'), nil
+}
+
+// Validate lets Ignition read a merged config, and finds what the system cannot
+// do of what it asks for: files that are right one by one may still not go
+// together. Any warning is an error.
+func Validate(data []byte, has func(program string) bool) error {
+	var problems []error
 	_, report, err := v3_6.Parse(data)
 	// Most proxies for HTTPS are spoken to in plain HTTP: they only pass on what
 	// is encrypted from end to end.
@@ -98,10 +108,10 @@ func Config(r *role.Role, roleFile []byte, butane []ButaneFile, opts ...Option) 
 		if len(problems) == 0 {
 			problems = append(problems, diag.Inputf("checking the merged Ignition config: %w", err))
 		}
-		return nil, errors.Join(problems...)
+		return errors.Join(problems...)
 	}
-	if err := ignition.Check(data, o.has); err != nil {
-		return nil, fmt.Errorf("checking the merged Ignition config: %w", err)
+	if err := ignition.Check(data, has); err != nil {
+		return fmt.Errorf("checking the merged Ignition config: %w", err)
 	}
-	return append(data, '\n'), nil
+	return nil
 }
