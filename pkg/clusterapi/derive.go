@@ -40,6 +40,8 @@ func (r *reader) derive(docs settings) *yaml.Node {
 	none := r.scalar(first, role.NoNetwork)
 	if join != nil {
 		d.join(join)
+		d.set(d.tree, "cluster.podSubnets", r.list(first)) // the cluster says them
+		d.set(d.tree, "cluster.serviceSubnets", r.list(first))
 	} else {
 		d.set(d.tree, "role", r.scalar(first, role.ControlPlane))
 		d.set(d.tree, "init", r.object(first))
