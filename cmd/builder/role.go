@@ -32,11 +32,12 @@ Butane of yours.`,
 		Example: `  builder role check docs/examples/single-node.yaml --image out/cp-amd64/disk.raw
   builder role ignition docs/examples/single-node.yaml -o config.ign
   builder role ignition role.yaml --butane users.bu --butane disks.bu > config.ign
+  builder role from-user-data user-data
   builder role schema > role.schema.json`,
 		// Without it, cobra would take a misspelt subcommand for a call of help.
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newRoleCheckCommand(), newRoleIgnitionCommand(), newRoleSchemaCommand())
+	c.AddCommand(newRoleCheckCommand(), newRoleIgnitionCommand(), newRoleFromUserDataCommand(), newRoleSchemaCommand())
 	return c
 }
 

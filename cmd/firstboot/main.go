@@ -39,7 +39,7 @@ func newRootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return diag.Inputf("%w; see '%s --help'", err, c.CommandPath())
 	})
-	root.AddCommand(newConfigureCommand(), newSeedCommand(), newStatusCommand(), newWarmCommand())
+	root.AddCommand(newConfigureCommand(), newSeedCommand(), newStatusCommand(), newUserDataCommand(), newWarmCommand())
 	for _, c := range root.Commands() {
 		c.Args = none
 	}

@@ -62,7 +62,7 @@ func TestCommands(t *testing.T) {
 	for _, c := range root.Commands() {
 		names = append(names, c.Name())
 	}
-	if got := strings.Join(names, " "); got != "configure seed status warm" {
+	if got := strings.Join(names, " "); got != "configure seed status user-data warm" {
 		t.Errorf("commands %s", got)
 	}
 	for _, args := range [][]string{{"status", "extra"}, {"nonsense"}, {"status", "--nonsense"}, {"status", "--output", "xml"}} {

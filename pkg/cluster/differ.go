@@ -11,7 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/slipway-os/slipway/pkg/provision"
+	"github.com/slipway-os/slipway/pkg/role"
 )
 
 // differences names what is different in two Ignition configs.
@@ -26,7 +26,7 @@ func differences(old, data []byte) []string {
 	}
 	var names []string
 	for _, name := range changed(a, b) {
-		if name == provision.RolePath {
+		if name == role.File {
 			if fields := changed(roleFields(a[name]), roleFields(b[name])); len(fields) > 0 {
 				name += " (" + strings.Join(fields, ", ") + ")"
 			}

@@ -1,14 +1,13 @@
 package cluster
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/document"
 	"github.com/slipway-os/slipway/pkg/role"
 )
 
@@ -23,7 +22,7 @@ func (c *checker) roles(f *file) {
 		if !c.share(f, merged, e, planes) {
 			continue
 		}
-		text, err := encode(merged)
+		text, err := document.Encode(merged, 0)
 		if err != nil {
 			c.errorf(at(i), "", "making the role: %v", err)
 			continue
@@ -48,7 +47,7 @@ func (c *checker) members(f *file, of string) *yaml.Node {
 		if list == nil {
 			list = &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 		}
-		one := mapping(c.doc.Node(at(i)))
+		one := document.Mapping(c.doc.Node(at(i)))
 		c.identify(one, i, e)
 		list.Content = append(list.Content, one)
 	}
@@ -57,20 +56,20 @@ func (c *checker) members(f *file, of string) *yaml.Node {
 
 // identify says the name and the addresses of a node.
 func (c *checker) identify(n *yaml.Node, i int, e entry) {
-	put(n, "name", c.doc.Node(at(i)+".name"))
+	document.Put(n, "name", c.doc.Node(at(i)+".name"))
 	if e.IP != "" {
-		put(n, "ip", c.doc.Node(at(i)+".ip"))
+		document.Put(n, "ip", c.doc.Node(at(i)+".ip"))
 	}
 	if e.SecondIP != "" {
-		put(n, "secondIP", c.doc.Node(at(i)+".secondIP"))
+		document.Put(n, "secondIP", c.doc.Node(at(i)+".secondIP"))
 	}
 }
 
 // share names all control planes to one that shares an address with them,
 // unless the description does. It reports whether that can be done.
 func (c *checker) share(f *file, merged *yaml.Node, e entry, planes *yaml.Node) bool {
-	shared := field(merged, "virtualIP")
-	if e.Role != role.ControlPlane || shared == nil || shared.Kind != yaml.MappingNode || field(shared, "controlPlanes") != nil {
+	shared := document.Value(merged, "virtualIP")
+	if e.Role != role.ControlPlane || shared == nil || shared.Kind != yaml.MappingNode || document.Value(shared, "controlPlanes") != nil {
 		return true
 	}
 	for i, e := range f.Nodes {
@@ -79,9 +78,9 @@ func (c *checker) share(f *file, merged *yaml.Node, e entry, planes *yaml.Node) 
 			return false
 		}
 	}
-	named := mapping(shared)
+	named := document.Mapping(shared)
 	named.Content = append(named.Content, shared.Content...)
-	put(named, "controlPlanes", planes)
+	document.Put(named, "controlPlanes", planes)
 	for i := 0; i+1 < len(merged.Content); i += 2 {
 		if merged.Content[i+1] == shared {
 			merged.Content[i+1] = named
@@ -90,23 +89,13 @@ func (c *checker) share(f *file, merged *yaml.Node, e entry, planes *yaml.Node) 
 	return true
 }
 
-// field returns the value of a field of a mapping, or nil.
-func field(n *yaml.Node, name string) *yaml.Node {
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == name {
-			return n.Content[i+1]
-		}
-	}
-	return nil
-}
-
 // common is the section cluster of every role.
 func (c *checker) common(f *file) *yaml.Node {
 	given := c.doc.Node("cluster")
-	n := mapping(given)
-	put(n, "name", c.doc.Node("name"))
+	n := document.Mapping(given)
+	document.Put(n, "name", c.doc.Node("name"))
 	if shared := c.sharedAddress(); shared != nil && f.Cluster.Endpoint == "" && !c.doc.Has("cluster.endpoint") {
-		put(n, "endpoint", shared)
+		document.Put(n, "endpoint", shared)
 	}
 	if given == nil {
 		return n
@@ -134,100 +123,37 @@ func (c *checker) sharedAddress() *yaml.Node {
 // so that each knows where it was written.
 func (c *checker) role(i int, e entry, first bool, common, members *yaml.Node) *yaml.Node {
 	here := c.doc.Node(at(i))
-	n := mapping(here)
-	put(n, "version", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: "1", Line: here.Line, Column: here.Column})
-	put(n, "role", c.doc.Node(at(i)+".role"))
+	n := document.Mapping(here)
+	document.Put(n, "version", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: "1", Line: here.Line, Column: here.Column})
+	document.Put(n, "role", c.doc.Node(at(i)+".role"))
 	switch {
 	case first:
-		put(n, "init", mapping(here))
+		document.Put(n, "init", document.Mapping(here))
 	case e.Role != role.Etcd:
-		put(n, "join", mapping(here))
+		document.Put(n, "join", document.Mapping(here))
 	}
 	if members != nil && e.Role != role.Worker {
-		etcd := mapping(here)
-		put(etcd, "members", members)
-		put(n, "etcd", etcd)
+		etcd := document.Mapping(here)
+		document.Put(etcd, "members", members)
+		document.Put(n, "etcd", etcd)
 	}
-	put(n, "cluster", common)
-	node := mapping(here)
+	document.Put(n, "cluster", common)
+	node := document.Mapping(here)
 	c.identify(node, i, e)
-	put(n, "node", node)
+	document.Put(n, "node", node)
 	for _, section := range []string{"all", shared()[e.Role], at(i) + ".with"} {
 		if over := c.doc.Node(section); over != nil && over.Kind == yaml.MappingNode {
-			n = merge(n, over)
+			n = document.Merge(n, over)
 		}
 	}
 	return n
-}
-
-// merge lays a value over another: mappings are merged, the rest is replaced.
-// Neither is changed.
-func merge(under, over *yaml.Node) *yaml.Node {
-	if under.Kind != yaml.MappingNode || over.Kind != yaml.MappingNode {
-		return over
-	}
-	n := mapping(under)
-	n.Content = append(n.Content, under.Content...)
-	places := map[string]int{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		places[n.Content[i].Value] = i
-	}
-	for i := 0; i+1 < len(over.Content); i += 2 {
-		key, value := over.Content[i], over.Content[i+1]
-		if place, there := places[key.Value]; there {
-			n.Content[place], n.Content[place+1] = key, merge(n.Content[place+1], value)
-			continue
-		}
-		n.Content = append(n.Content, key, value)
-	}
-	return n
-}
-
-// mapping returns an empty mapping at the place of another value.
-func mapping(at *yaml.Node) *yaml.Node {
-	n := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
-	if at != nil {
-		n.Line, n.Column = at.Line, at.Column
-	}
-	return n
-}
-
-func put(n *yaml.Node, key string, value *yaml.Node) {
-	n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: key, Line: value.Line, Column: value.Column}, value)
-}
-
-// encode writes a role as YAML, plainly: without the comments of the
-// description, one field on each line.
-func encode(n *yaml.Node) ([]byte, error) { return write(restyled(n, 0)) }
-
-func write(n *yaml.Node) ([]byte, error) {
-	var out bytes.Buffer
-	enc := yaml.NewEncoder(&out)
-	enc.SetIndent(2)
-	if err := errors.Join(enc.Encode(n), enc.Close()); err != nil {
-		return nil, fmt.Errorf("writing YAML: %w", err)
-	}
-	return out.Bytes(), nil
-}
-
-// restyled returns a copy without comments and with all collections in a
-// style. Quotes stay, for they say what is a string.
-func restyled(n *yaml.Node, style yaml.Style) *yaml.Node {
-	copied := &yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: style}
-	if n.Kind == yaml.ScalarNode {
-		copied.Style = n.Style & (yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle)
-	}
-	for _, c := range n.Content {
-		copied.Content = append(copied.Content, restyled(c, style))
-	}
-	return copied
 }
 
 // blame finds what is wrong with a role once more, in a text of which each
 // value has a place of its own, and tells it at the places of the description.
 func (c *checker) blame(merged *yaml.Node, found error) {
 	name := c.doc.Position("").File
-	text, err := write(restyled(merged, yaml.FlowStyle))
+	text, err := document.Encode(merged, yaml.FlowStyle)
 	if err != nil {
 		c.errorf("nodes", "", "making the roles: %v", err)
 		return

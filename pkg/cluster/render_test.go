@@ -144,7 +144,7 @@ func inspect(t *testing.T, root string, n *cluster.Node) {
 			verify(t, filepath.Join(dir, ca+".crt"), filepath.Join(dir, leaf+".crt"), "sslserver", "-verify_hostname", n.Name, "-verify_ip", n.Role.Node.IP)
 		}
 	}
-	roleText, err := os.ReadFile(filepath.Join(root, provision.RolePath))
+	roleText, err := os.ReadFile(filepath.Join(root, role.File))
 	if err != nil {
 		t.Fatal(err)
 	}

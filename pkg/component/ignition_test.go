@@ -16,7 +16,7 @@ func TestIgnitionOverlay(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for _, name := range []string{"accounts", "as_user", "blkid", "systemd"} {
+	for _, name := range []string{"accounts", "as_user", "blkid", "systemd", "userdata"} {
 		at := filepath.Join("internal", name)
 		if err := os.CopyFS(filepath.Join(dir, at), os.DirFS(filepath.Join(c.Dir, c.Replace[0].Overlay, at))); err != nil {
 			t.Fatal(err)

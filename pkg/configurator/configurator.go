@@ -22,7 +22,7 @@ import (
 
 // Places on the node.
 const (
-	RoleFile         = "/etc/slipway/role.yaml"
+	RoleFile         = role.File
 	journalFile      = "/var/lib/slipway/journal.json"
 	pinnedFile       = "/var/lib/slipway/pinned.json"
 	kubeadmFile      = "/var/lib/slipway/kubeadm.yaml"

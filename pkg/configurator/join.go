@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/kubeapi"
 )
@@ -59,7 +60,7 @@ func (c *Configurator) joinAsControlPlane() []step {
 }
 
 func (c *Configurator) clusterStep() step {
-	return step{name: "cluster", doing: "waiting for the cluster", run: c.waitCluster, next: "does a control plane run there, and does this node reach it?"}
+	return step{name: "cluster", doing: "waiting for the cluster", run: c.findCluster, next: "does a control plane run there, and does this node reach it?"}
 }
 
 func (c *Configurator) admittedStep() step {
@@ -79,6 +80,15 @@ func (c *Configurator) discovery() string {
 		}
 	}
 	return kubeadm.CredentialsFile
+}
+
+// findCluster waits for the cluster. If only that says which subnets there are,
+// what the node made of none before is made anew.
+func (c *Configurator) findCluster(ctx context.Context) error {
+	if err := c.waitCluster(ctx); err != nil || len(c.pinned.ServiceSubnets) == 0 {
+		return err
+	}
+	return c.network(ctx)
 }
 
 // waitCluster waits for a cluster that may only be started months from now.
@@ -116,10 +126,40 @@ func (c *Configurator) agree(ctx context.Context, client *kubeapi.Client) error 
 	if err != nil {
 		return err
 	}
-	if err := kubeadm.Agree(c.role, config.Data["ClusterConfiguration"]); err != nil {
+	stored := config.Data["ClusterConfiguration"]
+	if err := kubeadm.Agree(c.role, stored); err != nil {
 		return &FatalError{err}
 	}
-	return nil
+	if len(c.role.Cluster.ServiceSubnets) > 0 {
+		return nil
+	}
+	return c.adopt(ctx, stored)
+}
+
+// adopt takes the subnets of the cluster, and the node's addresses once more:
+// which family they have to be of is known only now.
+func (c *Configurator) adopt(ctx context.Context, stored string) error {
+	pods, services, err := kubeadm.Subnets(stored)
+	if err == nil && len(services) == 0 {
+		err = errors.New("the cluster does not say which subnets it has")
+	}
+	if err != nil {
+		return &FatalError{fmt.Errorf("%w; give cluster.podSubnets and cluster.serviceSubnets in the role", err)}
+	}
+	p := c.pinned
+	p.PodSubnets, p.ServiceSubnets = pods, services
+	if p.NodeIP, p.SecondIP, err = c.addresses(ctx, services); err != nil {
+		return err
+	}
+	if isV6(p.NodeIP) != isV6(services[0]) {
+		return &FatalError{diag.At(c.role.Position("node.ip"), "", "node.ip is %s, but the first service subnet of the cluster is %s", p.NodeIP, services[0])}
+	}
+	if err := c.pin(p); err != nil {
+		return err
+	}
+	c.remember()
+	c.status.Note("the cluster has pods in " + strings.Join(pods, ", ") + " and services in " + strings.Join(services, ", "))
+	return c.writeConfig(p)
 }
 
 // waitToken waits for a cluster that knows the role's token, and is the one

@@ -46,6 +46,7 @@ func configure(t *testing.T, role string) (c *Configurator, said *[]string) {
 func TestStepsOfEachRole(t *testing.T) {
 	for _, c := range []struct{ name, role, want string }{
 		{"a cluster's first", minimal, "node images network authorities certificates kubeconfigs etcd control-plane kubelet api managers subnet config proxy pod-network token admin mark joined dns coredns manifests ready"},
+		{"without add-ons", minimal + "kubeadm: [{kind: ClusterConfiguration, proxy: {disabled: true}, dns: {disabled: true}}]\n", "node images network authorities certificates kubeconfigs etcd control-plane kubelet api managers subnet config pod-network token admin mark joined manifests ready"},
 		{"one more control plane", joinPair, "node images network cluster certificates kubeconfigs control-plane kubelet etcd admitted api mark ready"},
 		{"one with etcd elsewhere", joinPair + "etcd: {members: [{name: e1, ip: 192.0.2.12}]}\n", "node images network cluster certificates kubeconfigs control-plane kubelet admitted api mark ready"},
 		{"worker", worker, "node images network cluster kubelet admitted ready"},
@@ -205,6 +206,44 @@ func TestRolesOfAnotherCluster(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// A node whose role leaves the subnets to the cluster takes them, and knows them
+// at later boots, when it may not reach the cluster.
+func TestSubnetsOfTheCluster(t *testing.T) {
+	const networking = "podSubnet: '10.1.0.0/16,fd00:1::/56', serviceSubnet: '10.2.0.0/16,fd00:2::/112'"
+	own := byToken + "  podSubnets: []\n  serviceSubnets: []\nnode: {ip: 192.0.2.10, secondIP: '2001:db8::10'}\n"
+	n, _, said := joining(t, own, networking)
+	must(t, n.waitCluster(t.Context()))
+	config, err := os.ReadFile(n.path(kubeadmFile))
+	must(t, err)
+	if !strings.Contains(string(config), "value: 192.0.2.10,2001:db8::10") {
+		t.Errorf("kubeadm's configuration:\n%s", config)
+	}
+	if s := strings.Join(*said, "\n"); !strings.Contains(s, "the cluster has pods in 10.1.0.0/16, fd00:1::/56 and services in 10.2.0.0/16, fd00:2::/112") {
+		t.Errorf("said %q", s)
+	}
+	later, _ := configure(t, own)
+	later.root = n.root
+	must(t, later.recall())
+	later.role.Join, later.role.Cluster.Endpoint = n.role.Join, n.role.Cluster.Endpoint
+	for _, c := range []*Configurator{n, later} {
+		if k := c.role.Cluster; !slices.Equal(k.PodSubnets, []string{"10.1.0.0/16", "fd00:1::/56"}) || !slices.Equal(k.ServiceSubnets, []string{"10.2.0.0/16", "fd00:2::/112"}) {
+			t.Errorf("got %v, %v", k.PodSubnets, k.ServiceSubnets)
+		}
+	}
+	must(t, later.waitCluster(t.Context())) // again, after an interruption
+	for name, networking := range map[string]string{
+		"/etc/slipway/role.yaml:8:12: node.ip is 192.0.2.10, but the first service subnet of the cluster is fd00:2::/112":                   "podSubnet: 'fd00:1::/56', serviceSubnet: 'fd00:2::/112'",
+		"the cluster does not say which subnets it has; give cluster.podSubnets and cluster.serviceSubnets in the role":                     "dnsDomain: a",
+		"reading the cluster's ClusterConfiguration: \"x\" is not a subnet; give cluster.podSubnets and cluster.serviceSubnets in the role": "serviceSubnet: x",
+	} {
+		n, _, _ := joining(t, own, networking)
+		var fatal *FatalError
+		if err := n.waitCluster(t.Context()); !errors.As(err, &fatal) || err.Error() != name {
+			t.Errorf("got  %v\nwant %s", err, name)
 		}
 	}
 }

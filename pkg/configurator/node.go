@@ -40,7 +40,7 @@ func (c *Configurator) node(ctx context.Context) error {
 			return &FatalError{diag.At(c.role.Position("etcd.members"), "name it there, or give it node.name", "%v", err)}
 		}
 		name, address = m.Name, m.IP
-	} else if address, second, err = c.addresses(ctx); err != nil {
+	} else if address, second, err = c.addresses(ctx, c.role.Cluster.PodSubnets); err != nil {
 		return err
 	}
 	pinned, err := kubeadm.NewPinned(name, address)
@@ -118,24 +118,33 @@ func (c *Configurator) recall() error {
 	if err := json.Unmarshal(data, &c.pinned); err != nil || c.pinned.NodeName == "" || c.pinned.NodeIP == "" {
 		return &FatalError{fmt.Errorf("reading %s: it is damaged; restore it from a backup, or give the machine a fresh disk to configure it anew", pinnedFile)}
 	}
+	c.remember()
 	return nil
 }
 
-// addresses waits for the node's own address, of the family of the pods. On a
-// cluster of both families the second is that of the other, if there is one
-// before long.
-func (c *Configurator) addresses(ctx context.Context) (first, second string, err error) {
-	subnets := c.role.Cluster.PodSubnets
+// remember lets the role have the subnets that it leaves to the cluster.
+func (c *Configurator) remember() {
+	if k := &c.role.Cluster; len(k.ServiceSubnets) == 0 {
+		k.PodSubnets, k.ServiceSubnets = c.pinned.PodSubnets, c.pinned.ServiceSubnets
+	}
+}
+
+// addresses waits for the node's own address, of the family of the cluster's
+// subnets; of any family as long as these are not known. On a cluster of both
+// families the second is that of the other, if there is one before long.
+func (c *Configurator) addresses(ctx context.Context, subnets []string) (first, second string, err error) {
 	if first = c.role.Node.IP; first == "" {
-		found, err := c.uplink(ctx, isV6(subnets[0]), time.Minute)
-		if err != nil {
+		families := []bool{false, true}
+		if len(subnets) > 0 {
+			families = []bool{isV6(subnets[0])}
+		}
+		if first, err = c.uplink(ctx, time.Minute, families...); err != nil {
 			return "", "", err
 		}
-		first = found
 	}
 	if second = c.role.Node.SecondIP; second == "" && len(subnets) > 1 {
 		v6 := !isV6(first)
-		second, err = c.uplink(ctx, v6, 15*time.Second)
+		second, err = c.uplink(ctx, 15*time.Second, v6)
 		if err != nil {
 			if ctx.Err() != nil {
 				return "", "", err
@@ -156,26 +165,29 @@ func family(v6 bool) string {
 	return "IPv4"
 }
 
-// uplink waits for an address of a family.
-func (c *Configurator) uplink(ctx context.Context, v6 bool, patience time.Duration) (string, error) {
+// uplink waits for an address of one of some families, the first of them that
+// there is.
+func (c *Configurator) uplink(ctx context.Context, patience time.Duration, v6 ...bool) (string, error) {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	for said := false; ; {
-		if a, ok := podnet.Uplink(v6); ok {
-			if said {
-				c.status.Resumed()
+		for _, f := range v6 {
+			if a, ok := podnet.Uplink(f); ok {
+				if said {
+					c.status.Resumed()
+				}
+				return a.String(), nil
 			}
-			return a.String(), nil
 		}
 		if !said {
 			said = true
-			c.status.Waiting(fmt.Sprintf("no interface has an %s address yet", family(v6)))
+			c.status.Waiting(fmt.Sprintf("no interface has an %s address yet", family(v6[0])))
 		}
 		select {
 		case <-ctx.Done():
 			return "", ctx.Err()
 		case <-deadline.C:
-			return "", fmt.Errorf("no interface got an %s address", family(v6))
+			return "", fmt.Errorf("no interface got an %s address", family(v6[0]))
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

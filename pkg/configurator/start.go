@@ -54,6 +54,9 @@ func (c *Configurator) startCluster() []step {
 		step{name: "manifests", doing: "applying the manifests of the role", run: c.applyManifests, next: "kubectl --kubeconfig " + adminConfig + " get events -A tells more"},
 		step{name: ready, doing: "waiting for the node and its pods", run: c.waitReady, always: true, next: "kubectl --kubeconfig " + adminConfig + " -n kube-system get pods tells more"},
 	)
+	// A phase that is run by itself does not look whether it is wanted.
+	without := map[string]bool{"proxy": kubeadm.Disabled(c.role, "proxy"), "dns": kubeadm.Disabled(c.role, "dns"), "coredns": kubeadm.Disabled(c.role, "dns")}
+	steps = slices.DeleteFunc(steps, func(s step) bool { return without[s.name] })
 	if kubeadm.SharesCertificates(c.role) {
 		upload := c.phaseStep("upload-certs", "storing the shared certificates", "init phase upload-certs", "--upload-certs")
 		steps = slices.Insert(steps, len(steps)-1, upload)

@@ -39,8 +39,7 @@ type decoder struct {
 }
 
 func (d *decoder) problem(n *yaml.Node, hint, format string, args ...any) {
-	pos := diag.Position{File: d.doc.file, Line: n.Line, Column: n.Column}
-	d.problems = append(d.problems, diag.At(pos, hint, format, args...))
+	d.problems = append(d.problems, diag.At(d.doc.place(n), hint, format, args...))
 }
 
 // enter records where a value is, and refuses what no value may be.

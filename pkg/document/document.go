@@ -22,6 +22,26 @@ type Document struct {
 	file string
 	root *yaml.Node // nil for an empty file
 	at   map[string]*yaml.Node
+	// where says the places of values that come from several files.
+	where func(*yaml.Node) diag.Position
+}
+
+// Of returns a document that a program made of values of other documents.
+// where tells the place that each comes from.
+func Of(root *yaml.Node, where func(*yaml.Node) diag.Position) *Document {
+	return &Document{root: root, at: map[string]*yaml.Node{}, where: where}
+}
+
+// Root returns the whole document as the YAML library has it; nil if it is
+// empty. It must not be changed.
+func (d *Document) Root() *yaml.Node { return d.root }
+
+// place is where a value was written.
+func (d *Document) place(n *yaml.Node) diag.Position {
+	if d.where != nil {
+		return d.where(n)
+	}
+	return diag.Position{File: d.file, Line: n.Line, Column: n.Column}
 }
 
 // maxSize bounds what is parsed; maxNodes what aliases may blow up to.
@@ -122,7 +142,7 @@ func place(file string, data []byte, line int) diag.Position {
 func (d *Document) Position(path string) diag.Position {
 	for p := path; ; {
 		if n := d.at[p]; n != nil {
-			return diag.Position{File: d.file, Line: n.Line, Column: n.Column}
+			return d.place(n)
 		}
 		cut := max(strings.LastIndexByte(p, '.'), strings.LastIndexByte(p, '['))
 		if cut < 0 {
@@ -131,7 +151,7 @@ func (d *Document) Position(path string) diag.Position {
 		p = p[:cut]
 	}
 	if d.root != nil {
-		return diag.Position{File: d.file, Line: d.root.Line, Column: d.root.Column}
+		return d.place(d.root)
 	}
 	return diag.Position{File: d.file, Line: 1, Column: 1}
 }

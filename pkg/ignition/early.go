@@ -68,20 +68,28 @@ func networkFiles(raw []byte) (map[string][]byte, error) {
 		if dir != networkDir+"/" || source == nil || compression != nil && *compression != "" {
 			continue
 		}
-		rest, inline := strings.CutPrefix(*source, "data:")
-		head, body, found := strings.Cut(rest, ",")
-		if !inline || !found {
-			continue
-		}
-		text, err := url.PathUnescape(body)
-		content := []byte(text)
-		if err == nil && strings.HasSuffix(head, ";base64") {
-			content, err = base64.StdEncoding.DecodeString(text)
-		}
+		content, inline, err := Inline(*source)
 		if err != nil {
 			return nil, fmt.Errorf("reading %s of the config: %w", f.Path, err)
 		}
-		files[name] = content
+		if inline {
+			files[name] = content
+		}
 	}
 	return files, nil
+}
+
+// Inline returns what a data URL (RFC 2397) holds; false for any other URL.
+func Inline(source string) (content []byte, inline bool, err error) {
+	rest, inline := strings.CutPrefix(source, "data:")
+	head, body, found := strings.Cut(rest, ",")
+	if !inline || !found {
+		return nil, false, nil
+	}
+	text, err := url.PathUnescape(body)
+	content = []byte(text)
+	if err == nil && strings.HasSuffix(head, ";base64") {
+		content, err = base64.StdEncoding.DecodeString(text)
+	}
+	return content, true, err
 }

@@ -77,7 +77,21 @@ func (s Source) Read(to string) error {
 }
 
 func (s Source) read(at, to string) error {
-	f, err := os.Open(s.Medium)
+	return mounted(s.Medium, at, func() error {
+		data, err := readMedium(at)
+		if err != nil {
+			return fmt.Errorf("reading %s of %s: %w", ConfigName, s.Medium, err)
+		}
+		if err := os.MkdirAll(to, 0o700); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, "user.ign"), data, 0o600)
+	})
+}
+
+// mounted does something while a device is mounted, to be read only.
+func mounted(device, at string, do func() error) error {
+	f, err := os.Open(device)
 	if err != nil {
 		return err
 	}
@@ -86,18 +100,11 @@ func (s Source) read(at, to string) error {
 	if err := os.MkdirAll(at, 0o700); err != nil {
 		return err
 	}
-	if err := unix.Mount(s.Medium, at, kind, unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
-		return fmt.Errorf("mounting %s (%s): %w", s.Medium, kind, err)
+	if err := unix.Mount(device, at, kind, unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+		return fmt.Errorf("mounting %s (%s): %w", device, kind, err)
 	}
 	defer unix.Unmount(at, unix.MNT_DETACH)
-	data, err := readMedium(at)
-	if err != nil {
-		return fmt.Errorf("reading %s of %s: %w", ConfigName, s.Medium, err)
-	}
-	if err := os.MkdirAll(to, 0o700); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(to, "user.ign"), data, 0o600)
+	return do()
 }
 
 // readMedium reads the config whatever case the file system gives its name.

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/slipway-os/slipway/pkg/diag"
 )
 
 // Places that Ignition knows.
@@ -24,6 +26,7 @@ const (
 	cache        = "/run/ignition.json"
 	neednet      = "/run/ignition/neednet"
 	stateFile    = "/run/ignition/state"
+	refusal      = "/run/ignition/refused"
 	systemConfig = "/run/ignition-config"
 	netif        = "/run/systemd/netif"
 	preset       = "/etc/systemd/system-preset/20-ignition.preset"
@@ -231,11 +234,19 @@ func owner(passwd, name string) (uid, gid int, err error) {
 func (r *Runner) stage(ctx context.Context, s Source, name string) error {
 	err := r.run(ctx, program, "--root=/", "--platform="+s.Platform, "--stage="+name, "--log-to-stdout",
 		"--config-cache="+cache, "--state-file="+stateFile, "--neednet="+neednet)
-	if err != nil {
-		return fmt.Errorf("ignition, stage %s: %w", name, err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	if why, readErr := os.ReadFile(refusal); readErr == nil {
+		return diag.Inputf("%s", why)
+	}
+	return fmt.Errorf("ignition, stage %s: %w", name, err)
 }
+
+// Refuse keeps for Run why a config was refused that Ignition was to have
+// translated: what Ignition says of a config is told without what may be secret
+// in it, which is all that is not JSON. This text holds no secrets.
+func Refuse(why string) error { return os.WriteFile(refusal, []byte(why), 0o600) }
 
 // run runs a program. If it fails, the end of what it printed is told,
 // without secrets; if it takes long, now and then what it says meanwhile.

@@ -51,7 +51,7 @@ func (m machine) detect(commandLine map[string]string) (Source, bool) {
 	if device := m.disk(serial); device != "" {
 		return Source{Platform: "qemu", What: "the disk with serial number \"" + serial + "\"", raw: device}, true
 	}
-	if device := m.labelled(); device != "" {
+	if device := m.labelled(Label); device != "" {
 		return Source{Platform: "metal", Medium: device, What: device + ", labelled " + Label, raw: filepath.Join(systemConfig, "user.ign")}, true
 	}
 	if platform != "" && platform != "metal" && platform != "qemu" {
@@ -83,8 +83,8 @@ func (m machine) disk(number string) string {
 	return ""
 }
 
-// labelled returns the first block device that bears the label.
-func (m machine) labelled() string {
+// labelled returns the first block device that bears a label.
+func (m machine) labelled(wanted string) string {
 	devices, _ := filepath.Glob(filepath.Join(m.sys, "class/block/*"))
 	sort.Strings(devices)
 	for _, sys := range devices {
@@ -98,7 +98,7 @@ func (m machine) labelled() string {
 		}
 		_, label := probe(f)
 		f.Close()
-		if strings.EqualFold(label, Label) {
+		if strings.EqualFold(label, wanted) {
 			return filepath.Join(m.dev, name)
 		}
 	}

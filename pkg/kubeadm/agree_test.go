@@ -19,6 +19,7 @@ func TestAgree(t *testing.T) {
 		{"one family of two", "cluster: {dnsDomain: cluster.local}\n", "networking: {podSubnet: '10.244.0.0/16,fd00::/56'}", "r.yaml:4:10: cluster.podSubnets is 10.244.0.0/16, but the cluster has 10.244.0.0/16,fd00::/56 (write podSubnets: [10.244.0.0/16, fd00::/56])"},
 		{"several", "cluster: {kubernetesVersion: v1.37.2, dnsDomain: a.example}\n", "kubernetesVersion: v1.37.1\nnetworking: {dnsDomain: b.example}", "r.yaml:4:30: cluster.kubernetesVersion is v1.37.2, but the cluster has v1.37.1 (give that, or leave it out)\nr.yaml:4:50: cluster.dnsDomain is a.example, but the cluster has b.example (give that, or leave it out)"},
 		{"nothing stored", "", "", ""},
+		{"subnets that are left to the cluster", "cluster: {podSubnets: [], serviceSubnets: []}\n", "networking: {podSubnet: 10.1.0.0/16, serviceSubnet: 10.2.0.0/16}", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, err := role.Parse("r.yaml", []byte(head+c.role))
@@ -44,5 +45,8 @@ func FuzzAgree(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Fuzz(func(_ *testing.T, cluster string) { _ = kubeadm.Agree(r, cluster) })
+	f.Fuzz(func(_ *testing.T, cluster string) {
+		_ = kubeadm.Agree(r, cluster)
+		_, _, _ = kubeadm.Subnets(cluster)
+	})
 }

@@ -83,3 +83,14 @@ func SharesCertificates(r *role.Role) bool {
 	}
 	return false
 }
+
+// Disabled says whether the role wants an add-on of kubeadm's not to be there:
+// proxy or dns.
+func Disabled(r *role.Role, addon string) bool {
+	for _, raw := range r.Kubeadm {
+		if fields, _ := raw[addon].(map[string]any); raw["kind"] == "ClusterConfiguration" && fields["disabled"] == true {
+			return true
+		}
+	}
+	return false
+}

@@ -28,6 +28,9 @@ type Pinned struct {
 	SecondIP       string `json:"secondIP,omitempty"` // of the other family, on a node of both
 	Token          string `json:"token"`              // bootstrap token
 	CertificateKey string `json:"certificateKey"`     // hex, AES-256
+	// The cluster's subnets, where the role leaves them to the cluster.
+	PodSubnets     []string `json:"podSubnets,omitempty"`
+	ServiceSubnets []string `json:"serviceSubnets,omitempty"`
 	// Keyless are the authorities whose keys the node was not given.
 	Keyless []string `json:"keyless,omitempty"`
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/document"
 	"github.com/slipway-os/slipway/pkg/ignition"
+	"github.com/slipway-os/slipway/pkg/role"
 )
 
 // newest is the variant of Butane's that can say all that Ignition 3.6 can.
@@ -90,8 +91,8 @@ func refused(name string, h head) []*diag.Error {
 	}
 	for _, list := range [][]node{h.Storage.Directories, h.Storage.Files, h.Storage.Links} {
 		for _, e := range list {
-			if path.Clean(e.Path.Value) == RolePath {
-				problems = append(problems, diag.At(position(name, &e.Path), "change the role itself", "%s is the role's own place", RolePath))
+			if path.Clean(e.Path.Value) == role.File {
+				problems = append(problems, diag.At(position(name, &e.Path), "change the role itself", "%s is the role's own place", role.File))
 			}
 		}
 	}

@@ -100,7 +100,7 @@ func TestTheNodeGetsTheRoleAsItWasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := parsed(t, data)
-	if got := content(t, c, provision.RolePath); got != text {
+	if got := content(t, c, role.File); got != text {
 		t.Errorf("got %q", got)
 	}
 	if mode := *c.Storage.Files[0].Mode; mode != 0o600 {

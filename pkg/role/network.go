@@ -33,8 +33,11 @@ func (r *Role) checkCluster(c *checker) {
 		}
 		c.errorf("cluster.kubernetesVersion", hint, "cluster.kubernetesVersion: %q is not a version", k.KubernetesVersion)
 	}
-	pods := c.subnets("cluster.podSubnets", k.PodSubnets)
-	services := c.subnets("cluster.serviceSubnets", k.ServiceSubnets)
+	pods := c.subnets("cluster.podSubnets", k.PodSubnets, r.Join != nil)
+	services := c.subnets("cluster.serviceSubnets", k.ServiceSubnets, r.Join != nil)
+	if r.Join != nil && (len(k.PodSubnets) == 0) != (len(k.ServiceSubnets) == 0) {
+		c.errorf(c.written("cluster.podSubnets", "cluster.serviceSubnets"), "write [] for both, to take those that the cluster has, or give both", "only one of cluster.podSubnets and cluster.serviceSubnets is empty")
+	}
 	c.compare(pods, services)
 	c.sizes(pods, services, len(r.Kubeadm) > 0)
 	if c.doc.Has("cluster.endpoint") {
@@ -87,9 +90,10 @@ func (c *checker) ownAddress(path string, address *string, pods, services []subn
 }
 
 // subnets parses a list of subnets and writes each in its usual form. Those
-// that are wrong are left out of the result.
-func (c *checker) subnets(path string, list []string) []subnet {
-	if len(list) == 0 {
+// that are wrong are left out of the result. Whether there may be none at all
+// is known beforehand.
+func (c *checker) subnets(path string, list []string, none bool) []subnet {
+	if len(list) == 0 && !none {
 		c.errorf(path, "leave it out for the default", "%s is empty", path)
 	}
 	var parsed []subnet

@@ -19,6 +19,9 @@ const (
 	Etcd         = "etcd"
 )
 
+// File is where a node finds its role.
+const File = "/etc/slipway/role.yaml"
+
 // version is the one format there is.
 const version = 1
 
@@ -54,8 +57,8 @@ type Cluster struct {
 	Name              string   `yaml:"name" doc:"A DNS label. Default kubernetes." becomes:"ClusterConfiguration clusterName"`
 	Endpoint          string   `yaml:"endpoint" doc:"Where clients reach the API server: a host or host:port (default port 6443). Default: the node's own address." becomes:"ClusterConfiguration controlPlaneEndpoint; JoinConfiguration discovery.bootstrapToken.apiServerEndpoint"`
 	KubernetesVersion string   `yaml:"kubernetesVersion" doc:"Must be the image's version, for example v1.37.2, and where a node joins, the cluster's." becomes:"ClusterConfiguration kubernetesVersion"`
-	PodSubnets        []string `yaml:"podSubnets" doc:"At most one IPv4 and one IPv6 subnet. Default 10.244.0.0/16. A node that joins is refused if the cluster has others." becomes:"ClusterConfiguration networking.podSubnet"`
-	ServiceSubnets    []string `yaml:"serviceSubnets" doc:"At most one IPv4 and one IPv6 subnet, of the same families as podSubnets. Default 10.96.0.0/12. A node that joins is refused if the cluster has others." becomes:"ClusterConfiguration networking.serviceSubnet"`
+	PodSubnets        []string `yaml:"podSubnets" doc:"At most one IPv4 and one IPv6 subnet. Default 10.244.0.0/16. A node that joins is refused if the cluster has others; with [] it takes those that the cluster has." becomes:"ClusterConfiguration networking.podSubnet"`
+	ServiceSubnets    []string `yaml:"serviceSubnets" doc:"At most one IPv4 and one IPv6 subnet, of the same families as podSubnets. Default 10.96.0.0/12. A node that joins is refused if the cluster has others; with [] it takes those that the cluster has." becomes:"ClusterConfiguration networking.serviceSubnet"`
 	DNSDomain         string   `yaml:"dnsDomain" doc:"Domain of the cluster's services. Default cluster.local; where a node joins, the cluster's. If it is given, it must be that." becomes:"ClusterConfiguration networking.dnsDomain"`
 
 	PodNetwork PodNetwork `yaml:"podNetwork" doc:"How the pods of all nodes reach each other."`
@@ -110,6 +113,11 @@ func Parse(file string, data []byte) (*Role, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Of(doc)
+}
+
+// Of is Parse of a document that was read or made already.
+func Of(doc *document.Document) (*Role, error) {
 	r := &Role{
 		Cluster: Cluster{
 			Name:           "kubernetes",

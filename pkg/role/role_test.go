@@ -47,6 +47,7 @@ func TestBadRoles(t *testing.T) {
 		{"join without a value", worker + "join:\n", `r.yaml:3:6: join has no value (write join: {}, if its credentials lie on the node, or give a token)`},
 		{"worker that starts a cluster", worker + "init: {}\n", `r.yaml:3:7: init does not go with role "worker" (only a control-plane starts a cluster; write join: {})`},
 		{"worker that does not join", worker, `r.yaml:1:1: join is missing (write join: {}, if its credentials lie on the node, or give a token)`},
+		{"a worker that knows half of the subnets", worker + "join: {}\ncluster: {podSubnets: []}\n", `r.yaml:4:23: only one of cluster.podSubnets and cluster.serviceSubnets is empty (write [] for both, to take those that the cluster has, or give both)`},
 		{"token alone", worker + "join: {token: abcdef.0123456789abcdef}\n", "r.yaml:3:15: join.token alone does not tell which cluster is meant (give join.caCertHashes; firstboot status on a control plane says it)\nr.yaml:3:15: join.token does not say where the API server is (give cluster.endpoint)"},
 		{"token that is none", worker + "cluster: {endpoint: cp}\njoin: {token: ABCDEF.0123456789abcdef, caCertHashes: ['" + caHash + "']}\n", `r.yaml:4:15: join.token is not a bootstrap token (six and sixteen characters of a-z and 0-9, as kubeadm token create prints)`},
 		{"digest without what it is of", worker + "cluster: {endpoint: cp}\njoin: {token: abcdef.0123456789abcdef, caCertHashes: ['" + caHash[7:] + "']}\n", `r.yaml:4:55: join.caCertHashes[0] is not the digest of a CA (sha256: and 64 digits of 0-9 and a-f)`},
