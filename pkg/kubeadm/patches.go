@@ -30,12 +30,26 @@ func Patches(r *role.Role) (map[string][]byte, error) {
 			return nil, err
 		}
 	}
-	if r.Role == role.Etcd || r.Role == role.ControlPlane && r.Etcd == nil {
-		// Under load everything waits for etcd. kubeadm asks for less than half of
-		// an API server's share for it, with which it starves beside one.
-		if err := add("etcd", 0, "strategic", object{"spec": object{"containers": []any{
-			object{"name": "etcd", "resources": object{"requests": object{"cpu": "300m"}}},
-		}}}); err != nil {
+	var ownPods []string
+	switch {
+	case r.Role == role.Etcd:
+		ownPods = []string{"etcd"}
+	case r.Role == role.ControlPlane && r.Etcd != nil:
+		ownPods = []string{"kube-apiserver", "kube-scheduler"}
+	case r.Role == role.ControlPlane:
+		ownPods = []string{"etcd", "kube-apiserver", "kube-scheduler"}
+	}
+	for _, name := range ownPods {
+		// kubeadm lets the kubelet ask every second whether they are ready, over
+		// connections made anew, which costs more than an idle cluster's work; and
+		// nothing goes by the answer so soon.
+		container := object{"name": name, "readinessProbe": object{"periodSeconds": 5}}
+		if name == "etcd" {
+			// Under load everything waits for it. kubeadm asks for less than half of
+			// an API server's share, with which it starves beside one.
+			container["resources"] = object{"requests": object{"cpu": "300m"}}
+		}
+		if err := add(name, 0, "strategic", object{"spec": object{"containers": []any{container}}}); err != nil {
 			return nil, err
 		}
 	}

@@ -13,21 +13,23 @@ import (
 func TestPatches(t *testing.T) {
 	const (
 		restarts = "kubeletconfiguration000+merge.yaml"
-		share    = "etcd000+strategic.yaml"
+		etcd     = "etcd000+strategic.yaml"
+		server   = "kube-apiserver000+strategic.yaml"
+		sched    = "kube-scheduler000+strategic.yaml"
 		external = "etcd: {members: [{name: e1, ip: 192.0.2.21}]}\n"
 	)
 	for _, c := range []struct {
 		name, role string
 		files      []string
 	}{
-		{"a control plane with an etcd of its own", "role: control-plane\ninit: {}\n", []string{share, restarts}},
-		{"one whose etcd is elsewhere", "role: control-plane\ninit: {}\n" + external, []string{restarts}},
-		{"a member of that", "role: etcd\nnode: {name: e1}\n" + external, []string{share}},
+		{"a control plane with an etcd of its own", "role: control-plane\ninit: {}\n", []string{etcd, server, sched, restarts}},
+		{"one whose etcd is elsewhere", "role: control-plane\ninit: {}\n" + external, []string{server, sched, restarts}},
+		{"a member of that", "role: etcd\nnode: {name: e1}\n" + external, []string{etcd}},
 		{"a worker", "role: worker\njoin: {}\ncluster: {endpoint: 192.0.2.10}\n", nil},
 		{"a worker whose kubelet differs", "role: worker\njoin: {}\ncluster: {endpoint: 192.0.2.10}\nkubelet: {maxPods: 50}\n", []string{"kubeletconfiguration001+merge.yaml"}},
 		{
 			"the user's come last", "role: control-plane\ninit: {}\npatches: [{target: etcd, type: merge, patch: {spec: {priority: 1}}}]\n",
-			[]string{share, "etcd002+merge.yaml", restarts},
+			[]string{etcd, "etcd002+merge.yaml", server, sched, restarts},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -42,8 +44,8 @@ func TestPatches(t *testing.T) {
 			if got := slices.Sorted(maps.Keys(files)); !slices.Equal(got, c.files) {
 				t.Errorf("got %q, want %q", got, c.files)
 			}
-			if text, given := files[share]; given && !strings.Contains(string(text), "cpu: 300m") {
-				t.Errorf("%s: %s", share, text)
+			if text, given := files[etcd]; given && !strings.Contains(string(text), "cpu: 300m") {
+				t.Errorf("%s: %s", etcd, text)
 			}
 		})
 	}
