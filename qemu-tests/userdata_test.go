@@ -63,11 +63,11 @@ users:
 	m := s.start()
 	m.say("making the certificate authorities")
 	for command, want := range map[string]string{
-		"cat /etc/hostname":       "machine-1",
-		"cat /etc/site":           "of i-1",
-		"stat -c %a:%U /etc/site": "640:root",
-		"cat /var/lib/before":     "before",
-		"firstboot status | grep -c 'of cluster \"capi\"'": "1",
+		"cat /etc/hostname":                           "machine-1",
+		"cat /etc/site":                               "of i-1",
+		"stat -c %a:%U /etc/site":                     "640:root",
+		"cat /var/lib/before":                         "before",
+		"grep -c 'name: capi' /etc/slipway/role.yaml": "1",
 	} {
 		if got := m.run(command); got != want {
 			t.Errorf("%s: %q, want %q", command, got, want)
