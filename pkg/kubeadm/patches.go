@@ -53,6 +53,15 @@ func Patches(r *role.Role) (map[string][]byte, error) {
 			return nil, err
 		}
 	}
+	if r.Init != nil {
+		// Workers have no image of it.
+		err := add("corednsdeployment", 0, "strategic", object{"spec": object{"template": object{"spec": object{
+			"nodeSelector": object{"node-role.kubernetes.io/control-plane": ""},
+		}}}})
+		if err != nil {
+			return nil, err
+		}
+	}
 	if r.Join != nil && len(r.Kubelet) > 0 {
 		if err := add("kubeletconfiguration", 1, "merge", r.Kubelet); err != nil {
 			return nil, err

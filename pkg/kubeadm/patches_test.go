@@ -15,6 +15,7 @@ func TestPatches(t *testing.T) {
 		restarts = "kubeletconfiguration000+merge.yaml"
 		etcd     = "etcd000+strategic.yaml"
 		server   = "kube-apiserver000+strategic.yaml"
+		dns      = "corednsdeployment000+strategic.yaml"
 		sched    = "kube-scheduler000+strategic.yaml"
 		external = "etcd: {members: [{name: e1, ip: 192.0.2.21}]}\n"
 	)
@@ -22,14 +23,18 @@ func TestPatches(t *testing.T) {
 		name, role string
 		files      []string
 	}{
-		{"a control plane with an etcd of its own", "role: control-plane\ninit: {}\n", []string{etcd, server, sched, restarts}},
-		{"one whose etcd is elsewhere", "role: control-plane\ninit: {}\n" + external, []string{server, sched, restarts}},
+		{"a control plane with an etcd of its own", "role: control-plane\ninit: {}\n", []string{dns, etcd, server, sched, restarts}},
+		{"one whose etcd is elsewhere", "role: control-plane\ninit: {}\n" + external, []string{dns, server, sched, restarts}},
 		{"a member of that", "role: etcd\nnode: {name: e1}\n" + external, []string{etcd}},
+		{
+			"a control plane that joins", "role: control-plane\njoin: {}\ncluster: {endpoint: 192.0.2.10}\n",
+			[]string{etcd, server, sched, restarts},
+		},
 		{"a worker", "role: worker\njoin: {}\ncluster: {endpoint: 192.0.2.10}\n", nil},
 		{"a worker whose kubelet differs", "role: worker\njoin: {}\ncluster: {endpoint: 192.0.2.10}\nkubelet: {maxPods: 50}\n", []string{"kubeletconfiguration001+merge.yaml"}},
 		{
 			"the user's come last", "role: control-plane\ninit: {}\npatches: [{target: etcd, type: merge, patch: {spec: {priority: 1}}}]\n",
-			[]string{etcd, "etcd002+merge.yaml", server, sched, restarts},
+			[]string{dns, etcd, "etcd002+merge.yaml", server, sched, restarts},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
