@@ -43,7 +43,7 @@ func (c *cluster) podsReachEachOther(api *kubeapi.Client) {
 			"kind": "Pod", "metadata": object{"name": name, "labels": object{"serves": n.name}},
 			"spec": object{"nodeName": n.name, "containers": []any{
 				// kubectl proxy serves HTTP, and is in the image.
-				container("main", "proxy", "--address=::", fmt.Sprintf("--port=%d", serverPort), "--accept-hosts=.*"),
+				container("main", "proxy", "--address=[::]", fmt.Sprintf("--port=%d", serverPort), "--accept-hosts=.*"),
 			}},
 		})
 	}
