@@ -13,7 +13,7 @@ TOPOLOGIES := single pair ha external-etcd dual-stack own-ca external-ca mixed-a
 # The worker of another architecture in one of them.
 FOREIGN := $(if $(filter arm64,$(ARCH)),amd64,arm64)
 # What the tests judge Slipway's work with.
-JUDGES  := qemu-system-x86 qemu-system-arm qemu-system-ppc qemu-system-s390x qemu-utils ovmf qemu-efi-aarch64 squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool openssl nftables haproxy keepalived
+JUDGES  := qemu-system-x86 qemu-system-arm qemu-system-ppc qemu-system-s390x qemu-utils ovmf qemu-efi-aarch64 squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool openssl nftables haproxy keepalived openssh-client
 
 .DEFAULT_GOAL := all
 .PHONY: all help image images hosts test qemu-test judges lint bench clean FORCE

@@ -35,7 +35,7 @@ func TestPowerCuts(t *testing.T) {
 // the disk. If that survived, the test above would prove nothing.
 func TestPowerCutsAreNoticed(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes long: make qemu-test")
+		t.Skip("bakes a damaged firstboot and boots it up to 25 times, for which `make test` has no time: `make qemu-test RUN=TestPowerCutsAreNoticed` runs it")
 	}
 	s := newScene(t)
 	s.image = variant(t, func(project string) error {

@@ -75,7 +75,7 @@ func TestReady(t *testing.T) {
 // it may ask the world, and does not.
 func TestReadyWithResolver(t *testing.T) {
 	if testing.Short() {
-		t.Skip("one more first boot: make qemu-test")
+		t.Skip("takes one more first boot, for which `make test` has no time: `make qemu-test RUN=TestReadyWithResolver` runs it")
 	}
 	s := newScene(t).config(singleNode)
 	s.opts.Network = true

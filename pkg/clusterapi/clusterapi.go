@@ -83,6 +83,9 @@ func Translate(name string, data []byte, m Machine) (*Translation, error) {
 	case is == "":
 		return nil, ErrForeign
 	}
+	if len(data) > maxSize {
+		return nil, tooLarge(name)
+	}
 	if err := read(data); err != nil {
 		return nil, err
 	}
@@ -91,20 +94,24 @@ func Translate(name string, data []byte, m Machine) (*Translation, error) {
 
 // unpack returns data that may be compressed by gzip.
 func unpack(name string, data []byte) ([]byte, error) {
-	pos := diag.Position{File: name}
-	if bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
-		z, err := gzip.NewReader(bytes.NewReader(data))
-		if err == nil {
-			data, err = io.ReadAll(io.LimitReader(z, maxSize+1))
-		}
-		if err != nil {
-			return nil, diag.At(pos, "", "damaged gzip: %v", err)
-		}
+	if !bytes.HasPrefix(data, []byte{0x1f, 0x8b}) {
+		return data, nil
 	}
-	if len(data) > maxSize {
-		return nil, diag.At(pos, "", "larger than %d MiB", maxSize>>20)
+	z, err := gzip.NewReader(bytes.NewReader(data))
+	if err == nil {
+		data, err = io.ReadAll(io.LimitReader(z, maxSize+1))
+	}
+	switch {
+	case err != nil:
+		return nil, diag.At(diag.Position{File: name}, "", "damaged gzip: %v", err)
+	case len(data) > maxSize:
+		return nil, tooLarge(name)
 	}
 	return data, nil
+}
+
+func tooLarge(name string) error {
+	return diag.At(diag.Position{File: name}, "", "larger than %d MiB", maxSize>>20)
 }
 
 // recognise returns the format of data; or what it is that only cloud-init

@@ -18,6 +18,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/clusterapi"
 	"github.com/slipway-os/slipway/pkg/ignition"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
+	"github.com/slipway-os/slipway/pkg/kubeadm/kubeadmtest"
 	"github.com/slipway-os/slipway/pkg/manifest"
 	"github.com/slipway-os/slipway/pkg/provision"
 	"github.com/slipway-os/slipway/pkg/role"
@@ -103,10 +104,7 @@ func TestTranslate(t *testing.T) {
 
 // validate lets the real kubeadm read what the node would write for it.
 func validate(t *testing.T, r *role.Role) {
-	program := os.Getenv("SLIPWAY_KUBEADM")
-	if program == "" {
-		t.Skip("SLIPWAY_KUBEADM names no kubeadm to ask; `make test` takes the one that was compiled")
-	}
+	program := kubeadmtest.Program(t)
 	pinned, err := kubeadm.NewPinned("node-1", "192.0.2.10")
 	if err != nil {
 		t.Fatal(err)
@@ -273,6 +271,7 @@ func TestHostName(t *testing.T) {
 func TestForeign(t *testing.T) {
 	for name, data := range map[string]string{
 		"empty": "", "an Ignition config of today": `{"ignition": {"version": "3.4.0"}}`, "broken JSON": `{"ignition": `, "YAML": "a: b\n",
+		"a large Ignition config of today": `{"ignition": {"version": "3.4.0"}}` + strings.Repeat(" ", 4<<20),
 	} {
 		if _, err := clusterapi.Translate("x", []byte(data), machine()); !errors.Is(err, clusterapi.ErrForeign) {
 			t.Errorf("%s: %v", name, err)

@@ -35,6 +35,7 @@ func TestRefusedCloudConfigs(t *testing.T) {
 	refused(t, machine(), []refusal{
 		{"a script", "#!/bin/sh\nkubeadm join\n", "u:1:1: a script, which is for cloud-init to run, and there is none on this system (let the bootstrap provider's user data reach the machine as it is)"},
 		{"several parts", "MIME-Version: 1.0\nContent-Type: multipart/mixed\n", "u:1:1: user data of several parts, which is for cloud-init to run, and there is none on this system (let the bootstrap provider's user data reach the machine as it is)"},
+		{"more than any platform takes", "#cloud-config\n" + strings.Repeat("#", 4<<20), "u: larger than 4 MiB"},
 		{"damaged gzip", "\x1f\x8b\x08", "u: damaged gzip: unexpected EOF"},
 		{"nothing of kubeadm", "#cloud-config\nhostname: a\n", "u:1:1: it holds no configuration of kubeadm (let Cluster API's kubeadm bootstrap provider make it, or give /etc/slipway/role.yaml)"},
 		{"not YAML", "#cloud-config\n\ta: b\n", "u:2:1: not valid YAML: found character that cannot start any token (indent with spaces, not tabs)"},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/slipway-os/slipway/pkg/kubeadm"
+	"github.com/slipway-os/slipway/pkg/kubeadm/kubeadmtest"
 )
 
 // node is a node whose phases the real kubeadm runs, in a root of its own.
@@ -26,10 +27,7 @@ type node struct {
 
 func newNode(t *testing.T) *node {
 	t.Helper()
-	program := os.Getenv("SLIPWAY_KUBEADM")
-	if program == "" {
-		t.Skip("SLIPWAY_KUBEADM names no kubeadm to run; `make test` takes the one that was compiled")
-	}
+	program := kubeadmtest.Program(t)
 	if os.Getuid() != 0 {
 		t.Skip("needs root: kubeadm changes its root directory")
 	}

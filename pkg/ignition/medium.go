@@ -132,6 +132,15 @@ func readMedium(dir string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
+	data, err := readRegular(f, most)
+	if err == nil && len(bytes.TrimSpace(data)) == 0 {
+		return nil, diag.Inputf("it is empty")
+	}
+	return data, err
+}
+
+// readRegular reads what must be a file of at most that many bytes.
+func readRegular(f *os.File, most int64) ([]byte, error) {
 	if info, err := f.Stat(); err != nil {
 		return nil, err
 	} else if !info.Mode().IsRegular() {
@@ -141,10 +150,8 @@ func readMedium(dir string) ([]byte, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case len(data) > most:
+	case int64(len(data)) > most:
 		return nil, diag.Inputf("it is larger than %d MiB", most>>20)
-	case len(bytes.TrimSpace(data)) == 0:
-		return nil, diag.Inputf("it is empty")
 	}
 	return data, nil
 }

@@ -1,7 +1,6 @@
 package ignition
 
 import (
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -9,6 +8,7 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/sys/unix"
 
 	"github.com/slipway-os/slipway/pkg/diag"
 )
@@ -28,7 +28,7 @@ func Metadata() (map[string]string, error) {
 		}
 		const at = "/run/slipway/metadata"
 		err := mounted(device, at, func() error {
-			found, err := readMetadata(filepath.Join(at, medium.file))
+			found, err := readMetadata(at, medium.file)
 			maps.Copy(data, found)
 			return err
 		})
@@ -49,14 +49,21 @@ func alias(data map[string]string, name, of string) {
 	}
 }
 
-// readMetadata reads the plain values of a JSON or YAML object.
-func readMetadata(name string) (map[string]string, error) {
-	f, err := os.Open(name)
+// readMetadata reads the plain values of a JSON or YAML object, from a file of a
+// medium whose links may not lead out of it.
+func readMetadata(medium, name string) (map[string]string, error) {
+	root, err := os.OpenRoot(medium)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	// To open a pipe would otherwise be to wait for its other end.
+	f, err := root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	text, err := readRegular(f, 1<<20)
 	if err != nil {
 		return nil, err
 	}

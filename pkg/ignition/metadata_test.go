@@ -2,8 +2,12 @@ package ignition
 
 import (
 	"maps"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestPlatformMetadata(t *testing.T) {
@@ -54,6 +58,51 @@ func TestMetadataOfMedia(t *testing.T) {
 	}
 	if _, err := plainValues([]byte("- a\n")); err == nil {
 		t.Error("a list is taken")
+	}
+}
+
+// A medium is anybody's: what it calls its metadata may be anything.
+func TestMetadataFile(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		make func(t *testing.T, file string)
+		want string // nothing: it is read
+	}{
+		{"a file", func(t *testing.T, file string) { write(t, file, "uuid: u") }, ""},
+		{"an empty file, as NoCloud allows", func(t *testing.T, file string) { write(t, file, "") }, ""},
+		{"a link within the medium", func(t *testing.T, file string) {
+			write(t, file+".real", "uuid: u")
+			link(t, "meta_data.json.real", file)
+		}, ""},
+		{"a link that leads out", func(t *testing.T, file string) {
+			outside := filepath.Join(t.TempDir(), "shadow")
+			write(t, outside, "root: secret")
+			link(t, outside, file)
+		}, "escapes"},
+		{"a pipe", func(t *testing.T, file string) {
+			if err := unix.Mkfifo(file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "it is not a file"},
+		{"a file too large", func(t *testing.T, file string) { write(t, file, strings.Repeat(" ", 1<<20+1)) }, "it is larger than 1 MiB"},
+		{"no file", func(*testing.T, string) {}, "no such file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			medium := t.TempDir()
+			write(t, filepath.Join(medium, "latest/other"), "")
+			c.make(t, filepath.Join(medium, "latest/meta_data.json"))
+			_, err := readMetadata(medium, "latest/meta_data.json")
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func link(t *testing.T, target, name string) {
+	t.Helper()
+	if err := os.Symlink(target, name); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -87,10 +87,7 @@ func TestConfig(t *testing.T) {
 
 // validate lets the real kubeadm read a configuration.
 func validate(t *testing.T, config []byte) {
-	program := os.Getenv("SLIPWAY_KUBEADM")
-	if program == "" {
-		t.Skip("SLIPWAY_KUBEADM names no kubeadm to ask; `make test` takes the one that was compiled")
-	}
+	program := kubeadmtest.Program(t)
 	file := filepath.Join(t.TempDir(), "kubeadm.yaml")
 	// The credentials that it names must be there.
 	ca := kubeadmtest.Authority(t, "kubernetes", kubeadmtest.Validity{})
@@ -115,10 +112,7 @@ func validate(t *testing.T, config []byte) {
 
 // The kubeadm that judges must be one that refuses.
 func TestTheJudgeRefuses(t *testing.T) {
-	program := os.Getenv("SLIPWAY_KUBEADM")
-	if program == "" {
-		t.Skip("SLIPWAY_KUBEADM names no kubeadm to ask; `make test` takes the one that was compiled")
-	}
+	program := kubeadmtest.Program(t)
 	good, err := os.ReadFile("testdata/single.golden.yaml")
 	if err != nil {
 		t.Fatal(err)

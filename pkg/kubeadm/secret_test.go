@@ -1,10 +1,6 @@
 package kubeadm
 
 import (
-	"context"
-	"errors"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -66,39 +62,6 @@ func TestTailIsBounded(t *testing.T) {
 	out.Write([]byte("the end"))
 	if len(out) > 200<<10 || !strings.HasSuffix(string(out), "the end") {
 		t.Errorf("%d bytes, ends %q", len(out), out[len(out)-7:])
-	}
-}
-
-// kubeadm itself, with a configuration that it refuses.
-func TestAPhaseThatFails(t *testing.T) {
-	program := os.Getenv("SLIPWAY_KUBEADM")
-	if program == "" {
-		t.Skip("SLIPWAY_KUBEADM names no kubeadm to run; `make test` takes the one that was compiled")
-	}
-	good, err := os.ReadFile("testdata/single.golden.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	const secret = "hunter2-is-no-token"
-	file := filepath.Join(t.TempDir(), "kubeadm.yaml")
-	if err := os.WriteFile(file, []byte(strings.Replace(string(good), token, secret, 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	err = run(t.Context(), program, "certs ca", file, []string{"init", "phase", "certs", "ca", "--config", file})
-	var failed *Error
-	if !errors.As(err, &failed) || failed.Phase != "certs ca" {
-		t.Fatalf("got %v", err)
-	}
-	if !strings.Contains(err.Error(), "token") {
-		t.Errorf("it does not tell what is wrong: %v", err)
-	}
-	if strings.Contains(strings.Join(append(failed.Said, err.Error()), "\n"), secret) {
-		t.Errorf("it tells the token: %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := run(ctx, program, "certs ca", file, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("canceled: %v", err)
 	}
 }
 

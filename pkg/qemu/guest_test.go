@@ -20,7 +20,7 @@ func TestKey(t *testing.T) {
 	}
 	judge, err := exec.LookPath("ssh-keygen")
 	if err != nil {
-		t.Skip("ssh-keygen is missing, which judges the key (on Debian: apt-get install openssh-client)")
+		t.Skip("ssh-keygen is missing, which judges the key: `make judges` installs it, and `make test` does so first")
 	}
 	file := filepath.Join(t.TempDir(), "key")
 	if err := os.WriteFile(file, private, 0o600); err != nil {
