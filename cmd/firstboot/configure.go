@@ -24,29 +24,47 @@ has no role yet says so and waits for one.`,
 	}
 }
 
-// configure configures the node. What somebody has to mend, it looks at again
-// now and then: starting over at once would only scroll the reason away.
+// lookAgain is how long what somebody has to mend is left alone, if the role
+// stays as it is: starting over at once would only scroll the reason away.
+const lookAgain = 5 * time.Minute
+
+// configure configures the node. A role that is refused is read again when it is
+// changed. Being stopped is no failure: the next start goes on.
 func configure(ctx context.Context) error {
 	out := console.Open("slipway")
 	report := status.NewReporter(status.File, out.Say, console.Uptime)
-	if err := configurator.AwaitRole(ctx, configurator.RoleFile, func() { report.NoRole(configurator.RoleFile) }); err != nil {
+	watch, err := configurator.NewWatch(configurator.RoleFile)
+	if err != nil {
 		return err
 	}
-	for {
-		c, err := configurator.New(report)
-		if err != nil {
-			report.Refused(err)
-		} else {
-			err = c.Run(ctx)
+	defer watch.Close()
+	err = watch.There(ctx, func() { report.NoRole(configurator.RoleFile) })
+	for err == nil {
+		var again bool
+		if again, err = attempt(ctx, report); !again {
+			break
 		}
-		var fatal *configurator.FatalError
-		if err == nil || ctx.Err() != nil || !errors.As(err, &fatal) && diag.ExitCode(err) != diag.ExitInput {
-			return err
+		mended, cancel := context.WithTimeout(ctx, lookAgain)
+		if err = watch.Changed(mended); errors.Is(err, context.DeadlineExceeded) {
+			err = nil
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(5 * time.Minute):
-		}
+		cancel()
 	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// attempt configures the node as its role says by now, and tells whether
+// somebody has to mend something first.
+func attempt(ctx context.Context, report *status.Reporter) (again bool, err error) {
+	c, err := configurator.New(report)
+	if err != nil {
+		report.Refused(err)
+	} else {
+		err = c.Run(ctx)
+	}
+	var fatal *configurator.FatalError
+	return err != nil && ctx.Err() == nil && (errors.As(err, &fatal) || diag.ExitCode(err) == diag.ExitInput), err
 }

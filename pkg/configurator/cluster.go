@@ -126,24 +126,26 @@ func (c *Configurator) waitNode(ctx context.Context) error {
 	wait := func(ask func(context.Context) (string, error)) error {
 		return c.waitFor(ctx, c.local(), ask)
 	}
+	proxy := func(ctx context.Context) (string, error) { return client.WaitingProxy(ctx, c.pinned.NodeName) }
 	if c.role.Cluster.PodNetwork.Backend == role.NoNetwork {
 		// What brings one may be applied later on.
 		if err := wait(func(ctx context.Context) (string, error) { return client.WaitingHosted(ctx, c.pinned.NodeName) }); err != nil {
 			return err
 		}
-		return wait(client.WaitingProxy)
+		return wait(proxy)
 	}
 	err = wait(func(ctx context.Context) (string, error) { return client.WaitingNode(ctx, c.pinned.NodeName) })
 	if err != nil {
 		return err
 	}
 	c.status.Note(fmt.Sprintf("the node is Ready %.0f s after the start", console.Uptime().Seconds()))
-	return wait(client.WaitingProxy)
+	return wait(proxy)
 }
 
 // waitReady waits for the node to be Ready and every pod of kube-system to run,
-// as far as the role lets them. Once they did, those of other nodes, and what
-// somebody took out of the cluster, are not what a boot of this node waits for.
+// as far as the role lets them, but for those on nodes that joined meanwhile.
+// Once they did, what somebody took out of the cluster is not what a boot of
+// this node waits for.
 func (c *Configurator) waitReady(ctx context.Context) error {
 	client, err := c.client()
 	if err != nil {

@@ -130,6 +130,13 @@ func (c *Configurator) agree(ctx context.Context, client *kubeapi.Client) error 
 	if err := kubeadm.Agree(c.role, stored); err != nil {
 		return &FatalError{err}
 	}
+	note, err := kubeadm.CheckSkew(c.role, c.image, stored)
+	if err != nil {
+		return &FatalError{err}
+	}
+	if note != "" {
+		c.status.Warn(note)
+	}
 	if len(c.role.Cluster.ServiceSubnets) > 0 {
 		return nil
 	}

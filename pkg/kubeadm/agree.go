@@ -44,6 +44,7 @@ func Agree(r *role.Role, clusterConfiguration string) error {
 // stored is what is read of a ClusterConfiguration that is kept in a cluster.
 type stored struct {
 	KubernetesVersion string `yaml:"kubernetesVersion"`
+	ImageRepository   string `yaml:"imageRepository"`
 	Networking        struct {
 		PodSubnet     string `yaml:"podSubnet"`
 		ServiceSubnet string `yaml:"serviceSubnet"`

@@ -47,6 +47,7 @@ func FuzzAgree(f *testing.F) {
 	}
 	f.Fuzz(func(_ *testing.T, cluster string) {
 		_ = kubeadm.Agree(r, cluster)
+		_, _ = kubeadm.CheckSkew(r, image(), cluster)
 		_, _, _ = kubeadm.Subnets(cluster)
 	})
 }

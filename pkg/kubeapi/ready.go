@@ -35,6 +35,7 @@ type Object struct {
 		OwnerReferences   []Owner
 	}
 	Spec struct {
+		NodeName    string
 		HostNetwork bool
 	}
 	Status struct {
@@ -76,8 +77,8 @@ type ContainerStatus struct {
 type List struct{ Items []Object }
 
 // Waiting returns what is missing until the node of that name (any node, if
-// it is "") is Ready and every pod of kube-system runs and is ready: one line,
-// or "" when nothing is.
+// it is "") is Ready and every pod of kube-system runs and is ready, but for
+// those on other nodes than the named: one line, or "" when nothing is.
 func (c *Client) Waiting(ctx context.Context, node string) (string, error) {
 	waitingNode, err := c.WaitingNode(ctx, node)
 	if waitingNode != "" || err != nil {
@@ -92,7 +93,7 @@ func (c *Client) Waiting(ctx context.Context, node string) (string, error) {
 	}
 	var waiting []string
 	for _, p := range pods.Items {
-		if p.over() {
+		if p.over() || node != "" && p.Spec.NodeName != "" && p.Spec.NodeName != node {
 			continue
 		}
 		if why := p.unready(); why != "" {
@@ -109,6 +110,9 @@ func (c *Client) Waiting(ctx context.Context, node string) (string, error) {
 			waiting = append(waiting, "no "+kind+" in kube-system yet")
 		}
 		for _, w := range sets.Items {
+			if node != "" {
+				w.Status.DesiredNumberScheduled = min(w.Status.DesiredNumberScheduled, 1)
+			}
 			if why := w.unready(); why != "" && len(waiting) == 0 {
 				waiting = append(waiting, w.Metadata.Name+" ("+why+")")
 			}
@@ -118,9 +122,9 @@ func (c *Client) Waiting(ctx context.Context, node string) (string, error) {
 	return strings.Join(waiting, ", "), nil
 }
 
-// WaitingProxy returns what is missing until kube-proxy runs on every node, if
-// the cluster has it.
-func (c *Client) WaitingProxy(ctx context.Context) (string, error) {
+// WaitingProxy returns what is missing until kube-proxy runs on a node, if the
+// cluster has it.
+func (c *Client) WaitingProxy(ctx context.Context, node string) (string, error) {
 	var proxy workload
 	err := c.Get(ctx, "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy", &proxy)
 	if IsNotFound(err) {
@@ -129,10 +133,16 @@ func (c *Client) WaitingProxy(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if why := proxy.unready(); why != "" {
-		return "kube-proxy (" + why + ")", nil
+	found := false
+	waiting, err := c.waitingPods(ctx, node, func(p Object) bool {
+		is := strings.HasPrefix(p.Metadata.Name, "kube-proxy-")
+		found = found || is
+		return is
+	})
+	if err == nil && !found {
+		return "no kube-proxy on node \"" + node + "\" yet", nil
 	}
-	return "", nil
+	return strings.Join(waiting, ", "), err
 }
 
 // WaitingNode returns what keeps a node, or any if node is "", from being Ready.

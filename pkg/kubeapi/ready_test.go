@@ -68,6 +68,11 @@ func TestWaiting(t *testing.T) {
 		}), "coredns (1 of 2 ready)"},
 		{"nobody looked at a deployment", with(func(o *objects) { o.deployments = strings.Replace(deployment, `"generation":1`, `"generation":2`, 1) }), "coredns (not looked at yet)"},
 		{"a daemon set lacks a pod", with(func(o *objects) { o.daemonsets = strings.Replace(daemonset, `"numberReady":1`, `"numberReady":0`, 1) }), "kube-proxy (0 of 1 ready)"},
+		{"a pod on another node does not count", with(func(o *objects) {
+			o.pods += `,{"metadata":{"name":"kube-proxy-b"},"spec":{"nodeName":"w1"},"status":{"phase":"Pending"}}`
+			o.daemonsets = strings.Replace(daemonset, `"desiredNumberScheduled":1`, `"desiredNumberScheduled":2`, 1)
+		}), ""},
+		{"a pod on this node does", pods(`{"metadata":{"name":"kube-proxy-a"},"spec":{"nodeName":"cp1"},"status":{"phase":"Pending"}}`), "kube-proxy-a (Pending)"},
 		{"a deployment of none", with(func(o *objects) {
 			o.deployments += `,{"metadata":{"name":"off","generation":1},"spec":{"replicas":0},"status":{"observedGeneration":1}}`
 		}), ""},
@@ -87,6 +92,33 @@ func TestWaiting(t *testing.T) {
 				io.WriteString(w, `{"items":[`+list+`]}`)
 			}))
 			got, err := s.client(t, s.ca).Waiting(t.Context(), "cp1")
+			if err != nil || got != c.want {
+				t.Errorf("got  %q, %v\nwant %q", got, err, c.want)
+			}
+		})
+	}
+}
+
+func TestWaitingProxy(t *testing.T) {
+	const running = `{"metadata":{"name":"kube-proxy-a","namespace":"kube-system"},"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}`
+	for _, c := range []struct{ name, proxy, pods, want string }{
+		{"it runs", daemonset, running, ""},
+		{"it starts", daemonset, strings.Replace(running, "True", "False", 1), "kube-proxy-a (Running)"},
+		{"it was not made yet", daemonset, strings.Replace(running, "kube-proxy", "kube-flannel", 1), `no kube-proxy on node "cp1" yet`},
+		{"the cluster has none", "", "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.URL.Path == "/apis/apps/v1/namespaces/kube-system/daemonsets/kube-proxy" && c.proxy != "":
+					io.WriteString(w, c.proxy)
+				case r.URL.RequestURI() == "/api/v1/pods?fieldSelector=spec.nodeName%3Dcp1":
+					io.WriteString(w, `{"items":[`+c.pods+`]}`)
+				default:
+					http.Error(w, `{"kind":"Status","reason":"NotFound","code":404}`, http.StatusNotFound)
+				}
+			}))
+			got, err := s.client(t, s.ca).WaitingProxy(t.Context(), "cp1")
 			if err != nil || got != c.want {
 				t.Errorf("got  %q, %v\nwant %q", got, err, c.want)
 			}

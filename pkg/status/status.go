@@ -164,7 +164,7 @@ func (r *Reporter) Failed(err error, next string, retry time.Duration) {
 func (r *Reporter) Refused(err error) {
 	next := ""
 	if diag.ExitCode(err) == diag.ExitInput {
-		next = "mend the role, and give the node a new config"
+		next = "mend the role where it lies (it is read again at once), or start a fresh disk with a config that is right"
 	}
 	r.Failed(err, next, 0)
 }

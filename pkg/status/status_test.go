@@ -104,8 +104,8 @@ func TestReports(t *testing.T) {
 		},
 		{
 			"the role is wrong", func(d *desk) { d.Refused(diag.Inputf("role.yaml:1:1: wrong")) },
-			[]string{"FAILED: role.yaml:1:1: wrong", "        mend the role, and give the node a new config"},
-			status.Status{State: "refused", Cause: "role.yaml:1:1: wrong", Next: "mend the role, and give the node a new config"},
+			[]string{"FAILED: role.yaml:1:1: wrong", "        mend the role where it lies (it is read again at once), or start a fresh disk with a config that is right"},
+			status.Status{State: "refused", Cause: "role.yaml:1:1: wrong", Next: "mend the role where it lies (it is read again at once), or start a fresh disk with a config that is right"},
 		},
 		{
 			"it goes on after a failure", func(d *desk) { d.Failed(wrong, "do this", time.Second); d.Step("images", "checking", 2, 18) },
