@@ -8,15 +8,15 @@ type APIServer struct {
 }
 
 // checkAPIServer checks what only Kubernetes can judge as a whole: that it is
-// of the right kind.
+// of the right kind and has its fields.
 func (r *Role) checkAPIServer(c *checker) {
 	for _, doc := range []struct {
 		path, kind, group string
 		fields            map[string]any
 		needs             string
 	}{
-		{"apiServer.auditPolicy", "Policy", "audit.k8s.io/", r.APIServer.AuditPolicy, "rules"},
-		{"apiServer.admission", "AdmissionConfiguration", "apiserver.config.k8s.io/", r.APIServer.Admission, "plugins"},
+		{"apiServer.auditPolicy", "Policy", "audit.k8s.io/v1", r.APIServer.AuditPolicy, "rules"},
+		{"apiServer.admission", "AdmissionConfiguration", "apiserver.config.k8s.io/v1", r.APIServer.Admission, "plugins"},
 	} {
 		if !c.doc.Has(doc.path) {
 			continue
@@ -25,6 +25,7 @@ func (r *Role) checkAPIServer(c *checker) {
 			c.errorf(doc.path+".kind", "leave it out", "%s.kind must be %s", doc.path, doc.kind)
 		}
 		c.group(doc.path, doc.group, doc.fields)
+		c.fields(doc.path, doc.kind, doc.fields)
 		if _, ok := doc.fields[doc.needs].([]any); !ok {
 			hint := "for example " + map[string]string{"rules": "rules: [{level: Metadata}]", "plugins": "plugins: [{name: PodSecurity, configuration: {…}}]"}[doc.needs]
 			c.errorf(doc.path, hint, "%s has no %s", doc.path, doc.needs)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/document"
+	"github.com/slipway-os/slipway/pkg/kubefields"
 )
 
 // checker collects problems.
@@ -122,26 +123,28 @@ func (r *Role) check(c *checker) {
 	}
 }
 
-// checkRaw checks what is handed on to Kubernetes as it stands. Its fields are
-// Kubernetes' own to judge; here is seen to that it can be handed on at all.
+// checkRaw checks what is handed on to Kubernetes as it stands: that it can be,
+// and that Kubernetes knows its fields. What they mean is Kubernetes' to judge.
 func (r *Role) checkRaw(c *checker) {
 	for _, raw := range []struct {
 		path, kind, group string
 		fields            map[string]any
 	}{
-		{"kubelet", "KubeletConfiguration", "kubelet.config.k8s.io/", r.Kubelet},
-		{"kubeProxy", "KubeProxyConfiguration", "kubeproxy.config.k8s.io/", r.KubeProxy},
+		{"kubelet", "KubeletConfiguration", "kubelet.config.k8s.io/v1beta1", r.Kubelet},
+		{"kubeProxy", "KubeProxyConfiguration", "kubeproxy.config.k8s.io/v1alpha1", r.KubeProxy},
 	} {
 		if v, given := raw.fields["kind"]; given && v != raw.kind {
 			c.errorf(raw.path+".kind", "leave it out", "%s.kind must be %s", raw.path, raw.kind)
 		}
 		c.group(raw.path, raw.group, raw.fields)
+		c.fields(raw.path, raw.kind, raw.fields)
 	}
+	c.image("kubelet", r.Kubelet, "containerRuntimeEndpoint", "imageServiceEndpoint", "staticPodPath")
 	seen := map[string]bool{}
 	known := r.kubeadmKinds()
 	for i, d := range r.Kubeadm {
 		path := at("kubeadm", i)
-		c.group(path, "kubeadm.k8s.io/", d)
+		c.group(path, "kubeadm.k8s.io/v1beta4", d)
 		kind, _ := d["kind"].(string)
 		switch {
 		case slices.Contains(known, kind):
@@ -150,6 +153,7 @@ func (r *Role) checkRaw(c *checker) {
 			}
 			seen[kind] = true
 			c.own(path, d, kind)
+			c.fields(path, kind, d)
 			continue
 		case kind == "":
 			c.errorf(path+".kind", strings.Join(known, " or "), "%s.kind is missing", path)
@@ -178,10 +182,27 @@ func (r *Role) kubeadmKinds() []string {
 	return []string{"ClusterConfiguration", "InitConfiguration", "JoinConfiguration"}
 }
 
-func (c *checker) group(path, group string, fields map[string]any) {
-	v, given := fields["apiVersion"]
-	if s, _ := v.(string); given && !strings.HasPrefix(s, group) {
-		c.errorf(path+".apiVersion", "", "%s.apiVersion must begin with %s", path, group)
+// group sees to it that a document is of the version whose fields are known.
+func (c *checker) group(path, version string, fields map[string]any) {
+	if v, given := fields["apiVersion"]; given && v != version {
+		c.errorf(path+".apiVersion", "leave it out", "%s.apiVersion must be %s", path, version)
+	}
+}
+
+// fields compares the fields of a document with those that Kubernetes knows.
+func (c *checker) fields(path, kind string, fields map[string]any) {
+	for _, p := range kubefields.Check(kind, fields) {
+		at := path + "." + p.Path
+		c.errorf(at, p.Hint, "%s %s", at, p.Text)
+	}
+}
+
+// image refuses what the image settles.
+func (c *checker) image(path string, fields map[string]any, names ...string) {
+	for _, name := range names {
+		if _, given := fields[name]; given {
+			c.errorf(path+"."+name, "leave it out: it is part of the image", "%s.%s cannot be given here", path, name)
+		}
 	}
 }
 

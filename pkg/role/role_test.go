@@ -116,15 +116,24 @@ func TestBadRoles(t *testing.T) {
 
 		{"time without quotes", head + "kubelet: {x: 2026-01-01}\n", `r.yaml:4:14: kubelet.x must not be a date (write "2026-01-01", with the quotes)`},
 		{"kind of the kubelet's", head + "kubelet: {kind: KubeProxyConfiguration}\n", `r.yaml:4:17: kubelet.kind must be KubeletConfiguration (leave it out)`},
-		{"infinite", head + "kubeProxy: {a: {b: [.inf]}}\n", `r.yaml:4:21: kubeProxy.a.b[0] must be a finite number, not .inf`},
-		{"keys that are numbers", head + "kubelet: {a: {1: b}}\n", `r.yaml:4:15: a field's name must be a string, not the number 1 (write "1", with the quotes)`},
+		{"infinite", head + "kubeProxy: {conntrack: {min: .inf}}\n", `r.yaml:4:30: kubeProxy.conntrack.min must be a finite number, not .inf`},
+		{"keys that are numbers", head + "kubelet: {featureGates: {1: true}}\n", `r.yaml:4:26: a field's name must be a string, not the number 1 (write "1", with the quotes)`},
 		{"kubeadm without a kind", head + "kubeadm:\n  - apiServer: {}\n", `r.yaml:5:5: kubeadm[0].kind is missing (ClusterConfiguration or InitConfiguration or JoinConfiguration)`},
 		{"kubelet among kubeadm", head + "kubeadm:\n  - kind: KubeletConfiguration\n", `r.yaml:5:11: kubeadm[0].kind: "KubeletConfiguration" cannot be given here (give its fields in kubelet:)`},
 		{"kubeadm twice", head + "kubeadm: [{kind: InitConfiguration}, {kind: InitConfiguration}]\n", `r.yaml:4:45: kubeadm[1].kind: InitConfiguration is given twice (put both into one)`},
 		{"kubeadm's word for what the role says", head + "kubeadm:\n  - kind: ClusterConfiguration\n    networking: {podSubnet: 10.1.0.0/16}\n", `r.yaml:6:29: kubeadm[0].networking.podSubnet cannot be given here (say it with cluster.podSubnets)`},
 		{"kubeadm's word for the node's name", head + "kubeadm:\n  - kind: InitConfiguration\n    nodeRegistration: {name: x}\n", `r.yaml:6:30: kubeadm[0].nodeRegistration.name cannot be given here (say it with node.name)`},
 		{"kubeadm about what the image settles", head + "kubeadm:\n  - kind: InitConfiguration\n    nodeRegistration: {criSocket: x}\n", `r.yaml:6:35: kubeadm[0].nodeRegistration.criSocket cannot be given here (leave it out: it is part of the image)`},
-		{"kubeadm of another group", head + "kubeadm: [{kind: InitConfiguration, apiVersion: v1}]\n", `r.yaml:4:49: kubeadm[0].apiVersion must begin with kubeadm.k8s.io/`},
+		{"kubeadm of another group", head + "kubeadm: [{kind: InitConfiguration, apiVersion: v1}]\n", `r.yaml:4:49: kubeadm[0].apiVersion must be kubeadm.k8s.io/v1beta4 (leave it out)`},
+		{"kubeadm of an older version", head + "kubeadm: [{kind: InitConfiguration, apiVersion: kubeadm.k8s.io/v1beta3}]\n", `r.yaml:4:49: kubeadm[0].apiVersion must be kubeadm.k8s.io/v1beta4 (leave it out)`},
+		{"typo for the kubelet", head + "kubelet: {maxPod: 5}\n", `r.yaml:4:19: kubelet.maxPod is no field of KubeletConfiguration (did you mean "maxPods"?)`},
+		{"typo in depth", head + "kubelet: {authentication: {anonymus: {enabled: false}}}\n", `r.yaml:4:38: kubelet.authentication.anonymus is no field of KubeletAuthentication (did you mean "anonymous"?)`},
+		{"text for a number", head + "kubelet: {maxPods: many}\n", `r.yaml:4:20: kubelet.maxPods must be a whole number, not "many"`},
+		{"what the image settles", head + "kubelet: {containerRuntimeEndpoint: 'unix:///x'}\n", `r.yaml:4:37: kubelet.containerRuntimeEndpoint cannot be given here (leave it out: it is part of the image)`},
+		{"typo for kube-proxy", head + "kubeProxy: {moed: nftables}\n", `r.yaml:4:19: kubeProxy.moed is no field of KubeProxyConfiguration (did you mean "mode"?)`},
+		{"typo for kubeadm", head + "kubeadm: [{kind: ClusterConfiguration, apiServre: {}}]\n", `r.yaml:4:51: kubeadm[0].apiServre is no field of ClusterConfiguration (did you mean "apiServer"?)`},
+		{"typo in an audit policy", head + "apiServer: {auditPolicy: {rules: [{levle: Metadata}]}}\n", `r.yaml:4:43: apiServer.auditPolicy.rules[0].levle is no field of PolicyRule (did you mean "level"?)`},
+		{"typo in an admission configuration", head + "apiServer: {admission: {plugins: [{nam: PodSecurity}]}}\n", `r.yaml:4:41: apiServer.admission.plugins[0].nam is no field of AdmissionPluginConfiguration (did you mean "name"?)`},
 
 		{"backend of the pod network", head + "cluster: {podNetwork: {backend: vxlam}}\n", `r.yaml:4:33: cluster.podNetwork.backend: unknown backend "vxlam" (did you mean "vxlan"?)`},
 		{"foreign backend", head + "cluster: {podNetwork: {backend: ''}}\n", `r.yaml:4:33: cluster.podNetwork.backend: unknown backend "" (known: vxlan, host-gw, none)`},
@@ -401,7 +410,7 @@ func TestDependenciesStaySmall(t *testing.T) {
 		t.Fatalf("listing dependencies: %v", err)
 	}
 	const own = "github.com/slipway-os/slipway/pkg/"
-	allowed := []string{own + "role", own + "document", own + "diag", own + "manifest", "github.com/google/uuid", "go.yaml.in/yaml/v3"}
+	allowed := []string{own + "role", own + "document", own + "diag", own + "manifest", own + "kubefields", "github.com/google/uuid", "go.yaml.in/yaml/v3"}
 	for _, d := range strings.Fields(string(out)) {
 		if !slices.Contains(allowed, d) {
 			t.Errorf("depends on %s", d)
