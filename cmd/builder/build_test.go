@@ -98,6 +98,8 @@ func TestBadInputToBuild(t *testing.T) {
 		{name: "mirror that nobody reaches", prepare: func(t *testing.T, s *site) { s.repo.Close() },
 			want: `reading the Release file of trixie…`, exit: diag.ExitDependency},
 		{name: "mirror of something else", args: "--mirror MIRROR/x", want: `reading the Release file of trixie…`, exit: diag.ExitDependency},
+		{name: "unknown suite", prepare: func(t *testing.T, s *site) { s.edit(t, "profiles/p.yaml", "suite: trixie", "suite: trixy") },
+			want: `DIR/profiles/p.yaml:3:10: there is no suite trixy at 127.0.0.1 (did you mean "trixie"?)`, exit: diag.ExitInput},
 		{name: "tampered index", prepare: func(t *testing.T, s *site) {
 			s.repo.Tamper(t, "debian/dists/trixie/InRelease", func(data []byte) []byte { return bytes.Replace(data, []byte("Test"), []byte("Evil"), 1) })
 		}, want: `reading the Release file of trixie at 127.0.0.1: its signature by key …`, exit: diag.ExitDependency},

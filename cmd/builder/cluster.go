@@ -163,7 +163,7 @@ func renderCluster(ctx context.Context, w, warnings io.Writer, name string, f re
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(c.Of(s.Cluster), s.CheckTime(time.Now())); err != nil {
+	if err := errors.Join(c.Of(s.Cluster), s.CheckTime(time.Now()), cluster.SameCluster(f.out, s)); err != nil {
 		return err
 	}
 	butane, err := readButane(f.butane)
@@ -183,7 +183,7 @@ func renderCluster(ctx context.Context, w, warnings io.Writer, name string, f re
 			fmt.Fprintf(warnings, "warning: %v\n", p)
 		}
 	}
-	index, err := c.Index()
+	index, err := c.Index(s)
 	if err != nil {
 		return err
 	}

@@ -81,7 +81,9 @@ func newRoleCheckCommand() *cobra.Command {
 		Example: `  builder role check role.yaml
   builder role check role.yaml --image out/cp-amd64/disk.raw --butane users.bu`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return checkRole(c.OutOrStdout(), args[0], f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			return checkRole(c.OutOrStdout(), c.ErrOrStderr(), args[0], f)
+		},
 	}
 	f.add(c)
 	c.Flags().StringVar(&f.output, "output", "text", "text or json")
@@ -192,22 +194,29 @@ type verdict struct {
 	Cluster  string    `json:"cluster,omitempty"`
 	Image    string    `json:"image,omitempty"` // its profile
 	Problems []problem `json:"problems"`
+	Warnings []problem `json:"warnings"`
 }
 
-func checkRole(w io.Writer, name string, f roleFlags) error {
+func checkRole(w, warnings io.Writer, name string, f roleFlags) error {
 	if f.output != "text" && f.output != "json" {
 		return diag.Inputf("--output %q: text or json", f.output)
 	}
 	p, err := loadRole(name, f)
 	if f.output == "json" {
-		v := verdict{File: name, Fine: err == nil, Problems: problems(err)}
+		v := verdict{File: name, Fine: err == nil, Problems: problems(err), Warnings: []problem{}}
 		if err == nil {
+			for _, p := range p.role.Warnings() {
+				v.Warnings = append(v.Warnings, problems(p)...)
+			}
 			v.Role, v.Node, v.Cluster, v.Image = p.role.Role, p.role.Node.Name, p.role.Cluster.Name, p.image.Profile
 		}
 		return errors.Join(err, diag.IO(writeJSON(w, v)))
 	}
 	if err != nil {
 		return err
+	}
+	for _, p := range p.role.Warnings() {
+		fmt.Fprintf(warnings, "warning: %v\n", p)
 	}
 	fits := ""
 	if f.image != "" {

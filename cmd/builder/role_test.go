@@ -155,6 +155,20 @@ func TestRoleCheckAsJSON(t *testing.T) {
 	}
 }
 
+func TestRoleWarnings(t *testing.T) {
+	const want = "r.yaml:3:17: 2 etcd members stand the loss of no more of them than 1 (an odd number)"
+	files := map[string]string{"r.yaml": "version: 1\nrole: etcd\netcd: {members: [{name: e1, ip: 192.0.2.1}, {name: e2, ip: 192.0.2.2}]}\n"}
+	out, err := builder(t, files, "role", "check", "r.yaml")
+	if err != nil || !strings.HasPrefix(out, "warning: "+want+"\nr.yaml: fine: ") {
+		t.Errorf("got %q, %v", out, err)
+	}
+	out, err = again(t, "role", "check", "r.yaml", "--output", "json")
+	var v verdict
+	if err != nil || json.Unmarshal([]byte(out), &v) != nil || !v.Fine || len(v.Warnings) != 1 || v.Warnings[0].Line != 3 {
+		t.Errorf("got %s, %v", out, err)
+	}
+}
+
 func TestRoleCheckWithAnImage(t *testing.T) {
 	const butane = "variant: fcos\nversion: 1.7.0\nstorage:\n  filesystems: [{device: /dev/vdb, format: xfs}]\n"
 	files := map[string]string{"r.yaml": goodRole, "old.yaml": "version: 1\nrole: control-plane\ninit: {}\ncluster: {kubernetesVersion: v1.36.0}\n", "a.bu": butane}

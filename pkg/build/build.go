@@ -57,8 +57,8 @@ type run struct {
 	defs  *container.Definitions
 }
 
-// Check finds what is wrong with a target's output folder, image definitions
-// and lock, before anything is built.
+// Check finds what is wrong with a target's output folder, image definitions,
+// version of Kubernetes and lock, before anything is built.
 func (s *Session) Check(t Target) error {
 	_, err := s.start(t, nil)
 	return err
@@ -78,6 +78,9 @@ func (s *Session) start(t Target, board *progress.Board) (*run, error) {
 	}
 	r := &run{Session: s, Target: t, board: board, arch: t.Profile.Architecture}
 	if r.defs, err = container.Load(filepath.Join(s.Project.Root, "images"), t.Profile.Images); err != nil {
+		return nil, err
+	}
+	if err := r.checkKubernetes(); err != nil {
 		return nil, err
 	}
 	r.given, err = r.readLock()

@@ -176,6 +176,13 @@ func (r *run) resolve(ctx context.Context, suites []debian.Suite) error {
 		}
 		return diag.At(r.Profile.Origin("os.components", wrong.Component), hint, "%v", wrong)
 	}
+	if wrong := (*debian.SuiteError)(nil); errors.As(err, &wrong) {
+		hint := diag.Suggest(wrong.Suite, wrong.Known)
+		if hint == "" {
+			hint = "it has " + strings.Join(wrong.Known, ", ")
+		}
+		return diag.At(r.Profile.Origin("os.suite", ""), hint, "%v", wrong)
+	}
 	if notFound(err) {
 		return fmt.Errorf("%w; os.mirror and os.securityMirror in the profile name other mirrors", err)
 	}
@@ -260,7 +267,7 @@ func (r *run) compile(ctx context.Context) ([]component.Result, error) {
 			done.Misses++
 		}
 	}
-	wanted, err := r.kubeadmImages(ctx, versions)
+	wanted, err := r.kubeadmImages(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -271,16 +278,30 @@ func (r *run) compile(ctx context.Context) ([]component.Result, error) {
 	return results, nil
 }
 
+// kubernetes is the component whose version the profile names.
+const kubernetes = "kubernetes"
+
+// checkKubernetes compares the version that the profile names with that of the
+// component, which go.mod has, before anything is compiled.
+func (r *run) checkKubernetes() error {
+	if !slices.Contains(r.Profile.Components, kubernetes) {
+		return nil
+	}
+	c, err := component.Load(filepath.Join(r.componentsDir(), kubernetes))
+	if err != nil {
+		return err
+	}
+	if c.Version != r.Profile.Kubernetes.Version {
+		return diag.At(r.Profile.Origin("kubernetes.version", ""), "pin it in profiles/components/kubernetes/go.mod", "kubernetes.version is %s, but the component is %s", r.Profile.Kubernetes.Version, c.Version)
+	}
+	return nil
+}
+
 // kubeadmImages returns the images that kubeadm of the profile wants; none if
 // the profile is without Kubernetes.
-func (r *run) kubeadmImages(ctx context.Context, versions map[string]string) ([]string, error) {
-	const kubernetes = "kubernetes"
-	v, ok := versions[kubernetes]
-	if !ok {
+func (r *run) kubeadmImages(ctx context.Context) ([]string, error) {
+	if !slices.Contains(r.Profile.Components, kubernetes) {
 		return nil, nil
-	}
-	if v != r.Profile.Kubernetes.Version {
-		return nil, diag.At(r.Profile.Origin("kubernetes.version", ""), "pin it in profiles/components/kubernetes/go.mod", "kubernetes.version is %s, but the component is %s", r.Profile.Kubernetes.Version, v)
 	}
 	loaded, err := component.Load(filepath.Join(r.componentsDir(), kubernetes))
 	if err != nil {

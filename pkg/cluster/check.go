@@ -109,7 +109,15 @@ func (c *checker) entry(i int, e entry) {
 	case e.Role == role.Etcd:
 		c.errorf(path+".secondIP", "leave it out", "%s.secondIP does not go with role %q: etcd members have one address", path, e.Role)
 	}
+	if path := path + ".select"; c.doc.Has(path) && e.Select == (Select{}) && !c.selects(path) {
+		c.errorf(path, "give its mac, serial, uuid or hostname, or leave select out", "%s matches no machine", path)
+	}
 	c.fields(path + ".with")
+}
+
+// selects reports whether a select gives any field, though it be empty.
+func (c *checker) selects(path string) bool {
+	return slices.ContainsFunc([]string{"mac", "serial", "uuid", "hostname"}, func(field string) bool { return c.doc.Has(path + "." + field) })
 }
 
 // fields checks the names of the fields of a section that is merged into roles.

@@ -22,6 +22,10 @@ const pair = head + "nodes:\n  - {name: cp1, role: control-plane}\n  - {name: w1
 // each. Its nodes begin on line 6.
 const dual = "version: 1\nname: demo\ncluster: {podSubnets: [10.244.0.0/16, 'fd00:10:244::/56'], serviceSubnets: [10.96.0.0/16, 'fd00:10:96::/112']}\ncontrolPlanes: {virtualIP: {addresses: [192.0.2.100, '2001:db8::100']}}\nnodes:\n"
 
+// shared is a cluster whose control plane shares an address. More nodes begin
+// on line 6.
+const shared = "version: 1\nname: demo\ncontrolPlanes: {virtualIP: {addresses: [192.0.2.100]}}\nnodes:\n  - {name: cp1, role: control-plane, ip: 192.0.2.1}\n"
+
 func TestBadClusters(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
 		{"empty", "", "c.yaml:1:1: version is missing (write version: 1)\nc.yaml:1:1: name is missing (the one that was given to builder cluster new --name)\nc.yaml:1:1: there are no nodes (nodes: [{name: cp1, role: control-plane}])"},
@@ -54,6 +58,15 @@ func TestBadClusters(t *testing.T) {
 		{"shared address that is none", strings.Replace(pair, "control-plane", "control-plane, ip: 192.0.2.1", 1) + "controlPlanes: {virtualIP: {addresses: [192.0.2.1]}}\n", "c.yaml:5:42: virtualIP.controlPlanes[0].ip: 192.0.2.1 is the shared address\nc.yaml:7:41: virtualIP.addresses[0]: 192.0.2.1 is the node's own (an address that nothing else has)"},
 
 		// What the role's checks find is blamed on the line that said it.
+		{"select that selects nothing", pair + "  - {name: a, role: worker, select: {}}\n", "c.yaml:7:37: nodes[2].select matches no machine (give its mac, serial, uuid or hostname, or leave select out)"},
+		{"select without a value", pair + "  - {name: a, role: worker, select: }\n", "c.yaml:7:37: nodes[2].select matches no machine (give its mac, serial, uuid or hostname, or leave select out)"},
+		{"worker at the shared address", shared + "  - {name: w1, role: worker, ip: 192.0.2.100}\n", "c.yaml:6:34: nodes[1] has the address that the control planes share, 192.0.2.100 (give it another)"},
+		{"etcd member at the shared address", shared + "  - {name: e1, role: etcd, ip: 192.0.2.100}\n", "c.yaml:6:32: nodes[1] has the address that the control planes share, 192.0.2.100 (give it another)"},
+		{"worker with an interface at the shared address", shared + "  - {name: w1, role: worker, with: {network: {links: [{name: a, addresses: [192.0.2.100/24]}]}}}\n", "c.yaml:6:46: nodes[1] has the address that the control planes share, 192.0.2.100 (give it another)"},
+		{"encryption on one control plane", head + "nodes:\n  - {name: cp1, role: control-plane}\n  - {name: cp2, role: control-plane, with: {apiServer: {encryption: true}}}\n", "c.yaml:6:56: apiServer of cp2 is not that of cp1: all control planes must say the same (give it in controlPlanes)"},
+		{"encryption on the first control plane", head + "nodes:\n  - {name: cp1, role: control-plane, with: {apiServer: {encryption: true}}}\n  - {name: w1, role: worker}\n  - {name: cp2, role: control-plane}\n", "c.yaml:7:5: apiServer of cp2 is not that of cp1: all control planes must say the same (give it in controlPlanes)"},
+		{"manifests for workers", pair + "all: {manifests: []}\n", `c.yaml:7:18: manifests does not go with role "worker" (give them to the control plane that starts the cluster: it applies them)`},
+
 		{"name of a cluster", strings.Replace(pair, "demo", "My_Demo", 1), `c.yaml:2:7: cluster.name: "My_Demo" is not a DNS label (write my-demo)`},
 		{"name of a node", strings.Replace(pair, "w1", "W_1", 1), `c.yaml:6:12: node.name: "W_1" is not a name for a node (write w-1)`},
 		{"address of a node", pair + "  - {name: w2, role: worker, ip: 10.96.0.7}\n", "c.yaml:7:34: node.ip 10.96.0.7 is inside the service subnet 10.96.0.0/12 (choose other serviceSubnets)"},

@@ -34,6 +34,9 @@ func (c *checker) roles(f *file) {
 		}
 		c.cluster.Nodes = append(c.cluster.Nodes, &Node{Name: e.Name, Select: e.Select, Role: r, RoleFile: text, pos: c.doc.Position(at(i))})
 	}
+	if len(c.problems) == 0 {
+		c.together()
+	}
 }
 
 // members lists the nodes of a role by their names and addresses; nil if there

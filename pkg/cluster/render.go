@@ -1,9 +1,7 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"runtime"
 
@@ -13,9 +11,6 @@ import (
 	"github.com/slipway-os/slipway/pkg/provision"
 	"github.com/slipway-os/slipway/pkg/secrets"
 )
-
-// IndexName is the name of the index beside the configs.
-const IndexName = "index.json"
 
 // Config is the Ignition config of a node. It holds secrets.
 type Config struct {
@@ -85,41 +80,4 @@ func once(problems []error) error {
 		}
 	}
 	return errors.Join(all...)
-}
-
-// Index says which machine is given which config.
-type Index struct {
-	Version int     `json:"version"` // 1
-	Cluster string  `json:"cluster"`
-	Nodes   []Entry `json:"nodes"` // in the order of the description
-}
-
-// Entry is a node in the index.
-type Entry struct {
-	Name   string  `json:"name"`
-	Role   string  `json:"role"`
-	File   string  `json:"file"` // beside the index
-	Select *Select `json:"select,omitempty"`
-	Note   string  `json:"note,omitempty"`
-}
-
-// Index returns the index of the configs as JSON. It holds no secrets.
-func (c *Cluster) Index() ([]byte, error) {
-	index := Index{Version: version, Cluster: c.Name}
-	for _, n := range c.Nodes {
-		e := Entry{Name: n.Name, Role: n.Role.Role, File: Config{Node: n}.File()}
-		switch {
-		case n.Select != Select{}:
-			e.Select = &n.Select
-		case len(c.Nodes) > 1:
-			e.Note = "nothing selects its machine: give it the file by hand"
-		}
-		index.Nodes = append(index.Nodes, e)
-	}
-	var out bytes.Buffer
-	enc := json.NewEncoder(&out)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(index)
-	return out.Bytes(), err
 }

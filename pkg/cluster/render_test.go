@@ -287,7 +287,8 @@ func TestRenderRefuses(t *testing.T) {
 }
 
 func TestIndex(t *testing.T) {
-	data, err := parse(t, pair+"  - {name: w2, role: worker, select: {mac: '52:54:00:AA:00:01'}}\n").Index()
+	s := newSecrets(t, "demo")
+	data, err := parse(t, pair+"  - {name: w2, role: worker, select: {mac: '52:54:00:AA:00:01'}}\n").Index(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +298,7 @@ func TestIndex(t *testing.T) {
 	}
 	want := cluster.Entry{Name: "w2", Role: role.Worker, File: "w2.ign", Select: &cluster.Select{MAC: "52:54:00:aa:00:01"}}
 	got := index.Nodes[2]
-	if index.Cluster != "demo" || got.Name != want.Name || got.File != want.File || *got.Select != *want.Select || got.Note != "" || index.Nodes[0].Note == "" {
+	if index.Cluster != "demo" || index.CACertHash != s.CAHash() || got.Name != want.Name || got.File != want.File || *got.Select != *want.Select || got.Note != "" || index.Nodes[0].Note == "" {
 		t.Errorf("got %s", data)
 	}
 }
@@ -322,7 +323,7 @@ func TestChanges(t *testing.T) {
 	write := func(text string) {
 		t.Helper()
 		_, changes := compare(text)
-		index, err := parse(t, text).Index()
+		index, err := parse(t, text).Index(s)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -381,7 +382,7 @@ func BenchmarkThousandNodes(b *testing.B) {
 			b.Fatal(err)
 		}
 		dir := b.TempDir()
-		index, err := c.Index()
+		index, err := c.Index(s)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -131,7 +131,7 @@ func (r *release) check(s Suite, arch string, now time.Time) error {
 		return fmt.Errorf("it is of %s, which is yet to come (now is %s): is this machine's clock right?", day(r.date), day(now.UTC()))
 	case s.Frozen:
 	case r.validUntil.IsZero() && !s.Main:
-		return errors.New("it has no Valid-Until; without one an old state with known holes could be served for ever")
+		return errors.New("it has no Valid-Until; without one an old state with known holes could be served for ever; os.frozen in the profile accepts a suite that gets no updates any more")
 	case !r.validUntil.IsZero() && now.After(r.validUntil):
 		return fmt.Errorf("it expired on %s (now is %s): the mirror is stale, or this machine's clock is wrong; os.frozen in the profile accepts a mirror that is kept as it was", day(r.validUntil), day(now.UTC()))
 	}

@@ -141,14 +141,19 @@ func (c *Client) Indexes(ctx context.Context, suites []Suite, goarch string) ([]
 	}
 	c.last = nil
 	c.mu.Unlock()
-	group, ctx := errgroup.WithContext(ctx)
+	group, inner := errgroup.WithContext(ctx)
 	for i, s := range suites {
 		group.Go(func() (err error) {
-			indexes[i], err = c.index(ctx, s, arch, indexes[i])
+			indexes[i], err = c.index(inner, s, arch, indexes[i])
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
+		if notFound(err) {
+			if wrong := c.missing(ctx, suites); wrong != nil {
+				return nil, wrong
+			}
+		}
 		return nil, err
 	}
 	c.mu.Lock()

@@ -118,6 +118,9 @@ func syntaxError(file string, data []byte, err error) error {
 			line++
 		}
 	}
+	if m := noAnchor.FindStringSubmatch(msg); m != nil {
+		return diag.At(alias(file, data, m[1], err.Error()), "in quotes, if the star belongs to the value", "not valid YAML: %s", msg)
+	}
 	hint := ""
 	if strings.Contains(msg, "cannot start any token") {
 		hint = "indent with spaces, not tabs"

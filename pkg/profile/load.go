@@ -266,7 +266,9 @@ func (p *Profile) check(d Dir) []error {
 	if version != "" && !versionPattern.MatchString(version) {
 		add(p.errorf("kubernetes.version", "for example v1.37.2", "%q is not a version", version))
 	}
-	required("kubernetes.imageRepository", p.Kubernetes.ImageRepository, "for example slipway.local")
+	if repository := p.Kubernetes.ImageRepository; required("kubernetes.imageRepository", repository, "for example slipway.local") && upstreams(repository) {
+		add(p.errorf("kubernetes.imageRepository", "a name of your own, for example slipway.local", "kubernetes.imageRepository: %q is the registry of Kubernetes itself: images made here are not the ones that bear its name", repository))
+	}
 	add(p.exists(d, "overlay", "overlays", "overlays", "", p.Overlays))
 	add(p.exists(d, "component", "components", filepath.Join("profiles", "components"), "", p.Components))
 	if required("images", p.Images, "for example control-plane") {
@@ -281,6 +283,14 @@ func (p *Profile) check(d Dir) []error {
 		}
 	}
 	return problems
+}
+
+// upstreams reports whether a repository is in the registry that the Kubernetes
+// project publishes its images in.
+func upstreams(repository string) bool {
+	host, _, _ := strings.Cut(strings.ToLower(repository), "/")
+	host, _, _ = strings.Cut(host, ":")
+	return strings.TrimSuffix(host, ".") == "registry.k8s.io"
 }
 
 // exists checks that each name has its entry in a directory of the project.

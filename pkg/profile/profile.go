@@ -67,7 +67,7 @@ type Firmware struct {
 // Kubernetes says which Kubernetes is baked in.
 type Kubernetes struct {
 	Version         string `yaml:"version" json:"version" doc:"With the v: v1.37.2."`
-	ImageRepository string `yaml:"imageRepository" json:"imageRepository" doc:"Repository name that the baked images bear."`
+	ImageRepository string `yaml:"imageRepository" json:"imageRepository" doc:"Repository name that the baked images bear: one of your own, not that of Kubernetes itself."`
 }
 
 // Disk gives the sizes of the partitions.

@@ -87,6 +87,8 @@ func TestBadProfiles(t *testing.T) {
 		{"huge size", with("1GiB", "4000000TiB"), `profiles/p.yaml:9:28: disk.root must be a whole number of MiB from 1MiB to 1TiB, not "4000000TiB" (for example 512MiB)`},
 		{"waiver that is no glob", with("linux-image-cloud-amd64", "linux-image-cloud-amd64, firmware: {waive: [a, 'b[']}"), `profiles/p.yaml:4:66: kernel.firmware.waive: "b[": syntax error in pattern (for example qed/*.bin)`},
 		{"firmware by its full path", with("linux-image-cloud-amd64", "linux-image-cloud-amd64, firmware: {keep: [/usr/lib/firmware/a]}"), `profiles/p.yaml:4:62: kernel.firmware.keep: "/usr/lib/firmware/a": not a path below usr/lib/firmware (for example qed/*.bin)`},
+		{"upstream's registry", with("slipway.local", "registry.k8s.io"), `profiles/p.yaml:5:49: kubernetes.imageRepository: "registry.k8s.io" is the registry of Kubernetes itself: images made here are not the ones that bear its name (a name of your own, for example slipway.local)`},
+		{"place in upstream's registry", with("slipway.local", "'Registry.k8s.io:443/own'"), `profiles/p.yaml:5:49: kubernetes.imageRepository: "Registry.k8s.io:443/own" is the registry of Kubernetes itself: images made here are not the ones that bear its name (a name of your own, for example slipway.local)`},
 		{"version without v", with("v1.37.2", "1.37.2"), `profiles/p.yaml:5:23: "1.37.2" is not a version (for example v1.37.2)`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

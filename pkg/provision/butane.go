@@ -19,7 +19,6 @@ import (
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/document"
 	"github.com/slipway-os/slipway/pkg/ignition"
-	"github.com/slipway-os/slipway/pkg/role"
 )
 
 // newest is the variant of Butane's that can say all that Ignition 3.6 can.
@@ -32,7 +31,8 @@ type head struct {
 	Version  yaml.Node `yaml:"version"`
 	Ignition struct {
 		Config struct {
-			Replace yaml.Node `yaml:"replace"`
+			Replace yaml.Node   `yaml:"replace"`
+			Merge   []yaml.Node `yaml:"merge"`
 		} `yaml:"config"`
 	} `yaml:"ignition"`
 	Storage struct {
@@ -44,8 +44,9 @@ type node struct {
 	Path yaml.Node `yaml:"path"`
 }
 
-// translate turns a Butane file into an Ignition config, strictly.
-func translate(f ButaneFile, has func(program string) bool) (types.Config, error) {
+// translate turns a Butane file into an Ignition config, strictly. It must not
+// write to some places.
+func translate(f ButaneFile, not map[string]place, has func(program string) bool) (types.Config, error) {
 	none := types.Config{}
 	// Butane would read the first of several YAML documents and pass over the
 	// rest; and its syntax errors have no column.
@@ -56,7 +57,7 @@ func translate(f ButaneFile, has func(program string) bool) (types.Config, error
 	var root yaml.Node
 	// What has a wrong type Butane complains of, below.
 	_, _ = yaml.Unmarshal(f.Data, &h), yaml.Unmarshal(f.Data, &root)
-	problems := refused(f.Name, h)
+	problems := refused(f.Name, h, not)
 	data, rep, err := config.TranslateBytes(f.Data, common.TranslateBytesOptions{Raw: true})
 	problems = append(problems, reported(f.Name, rep)...)
 	if err != nil && len(rep.Entries) == 0 {
@@ -72,6 +73,15 @@ func translate(f ButaneFile, has func(program string) bool) (types.Config, error
 	for _, e := range rep.Entries {
 		problems = append(problems, diag.At(diag.Position{File: f.Name}, "", "%s: %s", e.Context, e.Message))
 	}
+	for i, m := range c.Ignition.Config.Merge {
+		for _, p := range forbidden(inner(m), not) {
+			var at yaml.Node
+			if i < len(h.Ignition.Config.Merge) {
+				at = h.Ignition.Config.Merge[i]
+			}
+			problems = append(problems, diag.At(position(f.Name, &at), not[p].hint, "%s %s", p, not[p].why))
+		}
+	}
 	if err == nil {
 		// Asked here too, and not only of the merged config, to name the place.
 		if err := ignition.Check(data, has); err != nil {
@@ -84,15 +94,15 @@ func translate(f ButaneFile, has func(program string) bool) (types.Config, error
 }
 
 // refused is what Butane and Ignition would both do, but must not.
-func refused(name string, h head) []*diag.Error {
+func refused(name string, h head, not map[string]place) []*diag.Error {
 	var problems []*diag.Error
 	if n := &h.Ignition.Config.Replace; n.Line > 0 {
 		problems = append(problems, diag.At(position(name, n), "use ignition.config.merge", "ignition.config.replace would throw the role away"))
 	}
 	for _, list := range [][]node{h.Storage.Directories, h.Storage.Files, h.Storage.Links} {
 		for _, e := range list {
-			if path.Clean(e.Path.Value) == role.File {
-				problems = append(problems, diag.At(position(name, &e.Path), "change the role itself", "%s is the role's own place", role.File))
+			if p := path.Clean(e.Path.Value); not[p] != (place{}) {
+				problems = append(problems, diag.At(position(name, &e.Path), not[p].hint, "%s %s", p, not[p].why))
 			}
 		}
 	}

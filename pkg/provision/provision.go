@@ -60,7 +60,9 @@ func Programs(has func(program string) bool) Option {
 // Config returns the Ignition config of a role: compact JSON, always the same
 // for the same input. roleFile is the role as the user wrote it, which is what
 // the node gets. Where a Butane file says otherwise than the role, or than a
-// file before it, it wins. Any warning of Butane's or Ignition's is an error.
+// file before it, it wins; but it may not write to the role itself, to what
+// Files gives, or keys of authorities to a node that has no use for them. Any
+// warning of Butane's or Ignition's is an error.
 func Config(r *role.Role, roleFile []byte, butane []ButaneFile, opts ...Option) ([]byte, error) {
 	o := options{has: func(string) bool { return true }}
 	for _, opt := range opts {
@@ -71,8 +73,9 @@ func Config(r *role.Role, roleFile []byte, butane []ButaneFile, opts ...Option) 
 		config.Storage.Files = append(config.Storage.Files, ignition.File(f.Path, int(f.Mode.Perm()), f.Data))
 	}
 	var problems []error
+	not := places(r, o.files)
 	for _, f := range butane {
-		over, err := translate(f, o.has)
+		over, err := translate(f, not, o.has)
 		if err != nil {
 			problems = append(problems, err)
 			continue

@@ -75,10 +75,15 @@ func (c *checker) given(path, value string) bool {
 	return value != ""
 }
 
-func (c *checker) err() error {
+// sort sorts the problems by their places.
+func (c *checker) sort() {
 	slices.SortStableFunc(c.problems, func(a, b *diag.Error) int {
 		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
 	})
+}
+
+func (c *checker) err() error {
+	c.sort()
 	var all []error
 	for _, p := range c.problems {
 		all = append(all, p)

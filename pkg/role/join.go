@@ -200,6 +200,9 @@ func (r *Role) checkForeign(c *checker) {
 			c.errorf(field, "leave it out", "%s does not go with role %q", field, r.Role)
 		}
 	}
+	if c.doc.Has("manifests") {
+		c.errorf("manifests", "give them to the control plane that starts the cluster: it applies them", "manifests does not go with role %q", r.Role)
+	}
 }
 
 // Member returns which etcd member a node is: that of its name, else that of

@@ -61,6 +61,7 @@ func bondModes() []string {
 
 func (r *Role) checkLinks(c *checker) {
 	names, macs, addresses := map[string]int{}, map[string]bool{}, map[netip.Addr]bool{}
+	pods, services := quiet(r.Cluster.PodSubnets), quiet(r.Cluster.ServiceSubnets)
 	for i := range r.Network.Links {
 		l, path := &r.Network.Links[i], at("network.links", i)
 		_, again := names[l.Name]
@@ -87,6 +88,11 @@ func (r *Role) checkLinks(c *checker) {
 			}
 		}
 		networks := c.linkAddresses(path, l, addresses)
+		for j, a := range l.Addresses {
+			if p, err := netip.ParsePrefix(a); err == nil {
+				c.outside(at(path+".addresses", j), p.Addr().String(), pods, services)
+			}
+		}
 		c.linkRoutes(path, l, networks)
 		for j, d := range l.DNS {
 			if _, err := parseAddr(d); err != nil {

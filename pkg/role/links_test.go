@@ -15,6 +15,8 @@ func TestBadLinks(t *testing.T) {
 		{"address without a length", "    - {name: a, addresses: [192.0.2.10]}\n", `r.yaml:6:29: network.links[0].addresses[0]: "192.0.2.10" has no length (with the length of its network, for example 192.0.2.10/24)`},
 		{"address of the network", "    - {name: a, addresses: [192.0.2.0/24]}\n", `r.yaml:6:29: network.links[0].addresses[0]: 192.0.2.0/24 is the address of the network itself (give the interface's own address in it)`},
 		{"address twice", "    - {name: a, addresses: [192.0.2.1/24]}\n    - {name: b, addresses: [192.0.2.1/25]}\n", `r.yaml:7:29: network.links[1].addresses[0]: 192.0.2.1 is given twice`},
+		{"address in the pod subnet", "    - {name: a, addresses: [10.244.1.1/16]}\n", `r.yaml:6:29: network.links[0].addresses[0] 10.244.1.1 is inside the pod subnet 10.244.0.0/16 (choose other podSubnets)`},
+		{"address in the service subnet", "    - {name: a, addresses: [192.0.2.1/24, 10.96.0.9/24]}\n", `r.yaml:6:43: network.links[0].addresses[1] 10.96.0.9 is inside the service subnet 10.96.0.0/12 (choose other serviceSubnets)`},
 		{"gateway elsewhere", "    - {name: a, addresses: [192.0.2.10/24], gateways: [198.51.100.1]}\n", `r.yaml:6:56: network.links[0].gateways[0]: 198.51.100.1 is in none of the interface's networks (give the interface an address of its network)`},
 		{"two gateways", "    - {name: a, addresses: [192.0.2.10/24], gateways: [192.0.2.1, 192.0.2.2]}\n", `r.yaml:6:67: network.links[0].gateways[1]: 192.0.2.2 is a second IPv4 gateway (say with routes where else to go)`},
 		{"route with host bits", "    - {name: a, routes: [{to: 10.1.0.0/8}]}\n", `r.yaml:6:31: network.links[0].routes[0].to: 10.1.0.0/8 has bits set beyond its mask (write 10.0.0.0/8)`},

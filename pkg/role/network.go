@@ -111,6 +111,10 @@ func (c *checker) subnets(path string, list []string, none bool) []subnet {
 			c.errorf(at(path, i), "give at most one IPv4 and one IPv6 subnet", "%s: %s is a second %s subnet", at(path, i), s, family(p.Addr()))
 			continue
 		}
+		if of := reserved(p); of != "" {
+			c.errorf(at(path, i), "for example "+example(path, p.Addr().Is4()), "%s: %s is for %s", at(path, i), s, of)
+			continue
+		}
 		have[p.Addr().Is4()] = true
 		list[i] = p.String()
 		parsed = append(parsed, subnet{p, at(path, i)})
@@ -220,6 +224,33 @@ func families(list []subnet) string {
 // usable reports whether other nodes may reach a node by an address.
 func usable(ip netip.Addr) bool {
 	return !ip.IsUnspecified() && !ip.IsLoopback() && !ip.IsMulticast()
+}
+
+// reserved says what a subnet is for that no cluster can use.
+func reserved(p netip.Prefix) string {
+	ip := p.Addr()
+	switch {
+	case ip.IsLoopback(), ip.Is4() && ip.As4()[0] == 127:
+		return "talk of a node with itself"
+	case ip.IsLinkLocalUnicast():
+		return "addresses that are known on one link only"
+	case ip.IsMulticast():
+		return "multicast"
+	}
+	return ""
+}
+
+// example is a subnet that could stand in a list.
+func example(list string, four bool) string {
+	switch pods := list == "cluster.podSubnets"; {
+	case pods && four:
+		return "10.244.0.0/16"
+	case pods:
+		return "fd00:10:244::/56"
+	case four:
+		return "10.96.0.0/16"
+	}
+	return "fd00:10:96::/112"
 }
 
 // parseAddr reads an address of a whole network: without a zone, and not an

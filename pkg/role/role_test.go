@@ -89,6 +89,12 @@ func TestBadRoles(t *testing.T) {
 		{"services overlap the default pods", head + "cluster: {serviceSubnets: [10.244.0.0/24]}\n", `r.yaml:4:28: pod subnet 10.244.0.0/16 and service subnet 10.244.0.0/24 overlap (choose another for one of them)`},
 		{"families differ", head + "cluster: {serviceSubnets: ['fd00::/112']}\n", `r.yaml:4:27: pod subnets are IPv4, but service subnets are IPv6 (give podSubnets and serviceSubnets of the same families)`},
 		{"one is dual", head + "cluster: {podSubnets: [10.1.0.0/16, 'fd00:1::/56']}\n", `r.yaml:4:23: pod subnets are IPv4 and IPv6, but service subnets are IPv4 (give podSubnets and serviceSubnets of the same families)`},
+		{"pods in the loopback network", head + "cluster: {podSubnets: [127.10.0.0/16]}\n", `r.yaml:4:24: cluster.podSubnets[0]: 127.10.0.0/16 is for talk of a node with itself (for example 10.244.0.0/16)`},
+		{"services in the loopback network", head + "cluster: {serviceSubnets: [127.0.0.0/20]}\n", `r.yaml:4:28: cluster.serviceSubnets[0]: 127.0.0.0/20 is for talk of a node with itself (for example 10.96.0.0/16)`},
+		{"pods on one link", head + "cluster: {podSubnets: [169.254.0.0/16]}\n", `r.yaml:4:24: cluster.podSubnets[0]: 169.254.0.0/16 is for addresses that are known on one link only (for example 10.244.0.0/16)`},
+		{"IPv6 pods on one link", head + "cluster: {podSubnets: ['fe80::/56'], serviceSubnets: ['fd00::/112']}\n", `r.yaml:4:24: cluster.podSubnets[0]: fe80::/56 is for addresses that are known on one link only (for example fd00:10:244::/56)`},
+		{"multicast pods", head + "cluster: {podSubnets: [224.0.0.0/16]}\n", `r.yaml:4:24: cluster.podSubnets[0]: 224.0.0.0/16 is for multicast (for example 10.244.0.0/16)`},
+		{"IPv6 multicast services", head + "cluster: {podSubnets: ['fd00::/56'], serviceSubnets: ['ff02::/112']}\n", `r.yaml:4:55: cluster.serviceSubnets[0]: ff02::/112 is for multicast (for example fd00:10:96::/112)`},
 		{"too many services", head + "cluster: {serviceSubnets: [11.0.0.0/8]}\n", `r.yaml:4:28: cluster.serviceSubnets[0]: 11.0.0.0/8 is too large for services (at most a /12)`},
 		{"too few services", head + "cluster: {serviceSubnets: [10.96.0.0/29]}\n", `r.yaml:4:28: cluster.serviceSubnets[0]: 10.96.0.0/29 is too small for services (at least a /28)`},
 		{"too few pods", head + "cluster: {podSubnets: [10.1.0.0/25]}\n", `r.yaml:4:24: cluster.podSubnets[0]: 10.1.0.0/25 is too small: each node takes a /24 of it (at least a /24)`},
@@ -142,6 +148,9 @@ func TestBadRoles(t *testing.T) {
 		{"manifest that is a list", head + "manifests:\n  - [a]\n", `r.yaml:5:5: manifests[0] must be an object, or a text with YAML documents`},
 		{"manifest that is no YAML", head + "manifests:\n  - \"a: [\"\n", `r.yaml:5:5: manifests[0] is not valid YAML: line 1: did not find expected node content`},
 		{"manifest of words", head + "manifests:\n  - |\n    # nothing\n    ---\n    hunter2\n", `r.yaml:5:5: manifests[0] holds a document (1) that is no object, or has a field twice`},
+
+		{"manifests of a worker", worker + "join: {}\nmanifests: []\n", `r.yaml:4:12: manifests does not go with role "worker" (give them to the control plane that starts the cluster: it applies them)`},
+		{"manifests of an etcd member", etcd + "etcd: {members: [{name: e1, ip: 192.0.2.11}]}\nmanifests: [{kind: Namespace, apiVersion: v1, metadata: {name: a}}]\n", `r.yaml:4:12: manifests does not go with role "etcd" (give them to the control plane that starts the cluster: it applies them)`},
 
 		{"time server", head + "time: {servers: ['a b']}\n", `r.yaml:4:18: time.servers[0]: "a b" is neither a host name nor an IP address (for example time.example.net)`},
 		{"resolver by name", head + "dns: {servers: [dns.example]}\n", `r.yaml:4:17: dns.servers[0]: "dns.example" is not an IP address (for example 192.0.2.53)`},

@@ -6,6 +6,7 @@ package secrets
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -138,6 +139,16 @@ func (s *Secrets) readAuthorities() error {
 
 // Signs reports whether the key of an authority is among the secrets.
 func (s *Secrets) Signs(authority string) bool { return s.signers[authority].Signs() }
+
+// CAHash is the digest of the key of the cluster's authority, as kubeadm's
+// caCertHashes have it. It is no secret.
+func (s *Secrets) CAHash() string { return digest(s.signers["ca"].Certificate.RawSubjectPublicKeyInfo) }
+
+// AccountHash is the digest of the public key of service accounts, as it is
+// written. It is no secret.
+func (s *Secrets) AccountHash() string { return digest(s.ServiceAccount.Public) }
+
+func digest(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
 
 // file is the form of the secrets' file.
 type file struct {
