@@ -119,7 +119,21 @@ func (c *Configurator) recall() error {
 		return &FatalError{fmt.Errorf("reading %s: it is damaged; restore it from a backup, or give the machine a fresh disk to configure it anew", pinnedFile)}
 	}
 	c.remember()
+	c.compare()
 	return nil
+}
+
+// compare warns if the role was changed in what cannot change any more.
+func (c *Configurator) compare() {
+	for _, f := range []struct{ field, now, pinned string }{
+		{"node.name", c.role.Node.Name, c.pinned.NodeName},
+		{"node.ip", c.role.Node.IP, c.pinned.NodeIP},
+		{"node.secondIP", c.role.Node.SecondIP, c.pinned.SecondIP},
+	} {
+		if f.now != "" && f.now != f.pinned {
+			c.status.Warn(fmt.Sprintf("%s is now %s, but this node was set up with %q and keeps that; a fresh disk takes the new one", f.field, f.now, f.pinned))
+		}
+	}
 }
 
 // remember lets the role have the subnets that it leaves to the cluster.

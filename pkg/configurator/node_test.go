@@ -103,6 +103,31 @@ func TestPinning(t *testing.T) {
 	}
 }
 
+// Certificates and the cluster have the pinned name and address: whoever changes
+// them in the role must learn that it is too late.
+func TestChangedRole(t *testing.T) {
+	root := newRoot(t, minimal)
+	report, _ := newReport(t)
+	c, err := newAt(root, report)
+	must(t, err)
+	pinned, err := kubeadm.NewPinned("cp1", "192.0.2.10")
+	must(t, err)
+	must(t, c.pin(pinned))
+	for _, role := range []struct{ node, warning string }{
+		{"{name: cp1, ip: 192.0.2.10}", ""},
+		{"{name: cp2}", `node.name is now cp2, but this node was set up with "cp1" and keeps that; a fresh disk takes the new one`},
+		{"{ip: 192.0.2.11}", `node.ip is now 192.0.2.11, but this node was set up with "192.0.2.10" and keeps that; a fresh disk takes the new one`},
+	} {
+		must(t, os.WriteFile(filepath.Join(root, RoleFile), []byte(minimal+"node: "+role.node+"\n"), 0o600))
+		report, said := newReport(t)
+		_, err := newAt(root, report)
+		must(t, err)
+		if got := strings.TrimPrefix(strings.Join(*said, "\n"), "WARNING: "); got != role.warning {
+			t.Errorf("%s: said %q, want %q", role.node, got, role.warning)
+		}
+	}
+}
+
 // After Ready nothing that only the start needed is on the disk, and phases
 // that have to be run again still find a configuration.
 func TestSecretsAfterReady(t *testing.T) {
