@@ -63,6 +63,7 @@ func newCluster(t *testing.T, name string) *cluster {
 		}
 		m.scene.opts.Memory = map[string]int{"control-plane": 3072, "worker": 1536, "etcd": 1536}[m.role]
 		m.scene.key = members[0].scene.key
+		m.scene.keepKey()
 		m.scene.patience *= time.Duration(len(members)) // they wait for each other
 	}
 	return c
