@@ -67,7 +67,9 @@ func newCluster(w io.Writer, f newFlags) error {
 	if !pki.Algorithm(f.algorithm).Known() {
 		return diag.Inputf("--algorithm %q: ECDSA-P256, ECDSA-P384, RSA-2048, RSA-3072 or RSA-4096", f.algorithm)
 	}
-	if _, err := os.Lstat(f.out); err == nil {
+	if info, err := os.Lstat(f.out); err == nil && info.IsDir() {
+		return diag.Inputf("--out %s: is a directory; name another", f.out)
+	} else if err == nil {
 		return alreadyThere(f.out)
 	}
 	o := secrets.Options{Cluster: f.name, Algorithm: pki.Algorithm(f.algorithm), Authorities: map[string]pki.Pair{}, Now: time.Now()}

@@ -170,9 +170,14 @@ func TestClusterLeavesNothingHalfWritten(t *testing.T) {
 	if _, err := builder(t, map[string]string{"c.yaml": goodCluster, "out": "a file"}, "cluster", "new", "--name", "demo", "--out", "s.yaml"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := again(t, "cluster", "render", "c.yaml", "--secrets", "s.yaml", "--out", "out")
-	if diag.ExitCode(err) != diag.ExitIO {
-		t.Errorf("status %d: %v", diag.ExitCode(err), err)
+	for file, want := range map[string]int{"out": diag.ExitInput, "admin": diag.ExitIO} {
+		args := []string{"cluster", "render", "c.yaml", "--secrets", "s.yaml", "--out", file}
+		if file == "admin" { // which would lie in a file
+			args = append(args[:5], "--out", "configs", "--admin", "out/admin.conf")
+		}
+		if _, err := again(t, args...); diag.ExitCode(err) != want {
+			t.Errorf("%s: status %d: %v", file, diag.ExitCode(err), err)
+		}
 	}
 	left, err := filepath.Glob(".*")
 	if err != nil || len(left) > 0 {

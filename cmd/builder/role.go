@@ -100,6 +100,11 @@ It holds whatever secrets the role and the Butane files hold.`,
   builder role ignition role.yaml --butane users.bu | ssh provisioner 'cat > config.ign'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if out != "" {
+				if err := checkOutput("--out", out, append(f.butane, args[0], f.image)...); err != nil {
+					return err
+				}
+			}
 			p, err := loadRole(args[0], f)
 			if err != nil {
 				return err
