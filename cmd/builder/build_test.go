@@ -38,7 +38,7 @@ func TestBadInputToBuild(t *testing.T) {
 		allowed []string // files in the output folder
 	}{
 		{name: "flag", args: "--profil p", want: "unknown flag: --profil; see 'builder build --help'", exit: diag.ExitInput},
-		{name: "argument", args: "p", want: `unknown command "p" for "builder build"; see 'builder build --help'`, exit: diag.ExitInput},
+		{name: "argument", args: "p", want: `unexpected argument "p" (did you mean "--profile p"?); see 'builder build --help'`, exit: diag.ExitInput},
 		{name: "output", args: "--output yaml", want: `--output "yaml": text or json`, exit: diag.ExitInput},
 		{name: "no profile", args: "--profile=", want: "--profile is missing; `builder profiles` lists what there is", exit: diag.ExitInput},
 		{name: "no project", args: "--project DIR/overlays", want: `reading project "DIR/overlays": it has no profiles/, images/ and overlays/`, exit: diag.ExitInput},

@@ -32,7 +32,6 @@ installed anew, at any time.`,
   builder cluster check docs/examples/ha-cluster.yaml
   builder cluster render demo.yaml --secrets demo.secrets.yaml --out configs
   builder cluster schema > cluster.schema.json`,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	schema := newSchemaCommand("descriptions of clusters", `  builder cluster schema > cluster.schema.json
   builder cluster schema --output markdown > docs/cluster-reference.md`, cluster.Schema, cluster.Reference)

@@ -45,6 +45,7 @@ copy.`,
   builder cluster new --name demo --age-recipient age1… --out demo.secrets.yaml.age
   builder cluster new --name demo --ca-cert ca.crt --ca-key ca.key --out demo.secrets.yaml
   builder cluster new --name demo --external-ca --ca-cert ca.crt --out demo.secrets.yaml`,
+		Args: noneBut("name"),
 		RunE: func(c *cobra.Command, _ []string) error { return newCluster(c.OutOrStdout(), f) },
 	}
 	c.Flags().StringVar(&f.name, "name", "", "name of the cluster, a DNS label (required)")

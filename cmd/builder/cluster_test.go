@@ -103,6 +103,7 @@ func TestClusterCommandsRefuse(t *testing.T) {
 		{"new --name a --ca-cert text --ca-key text --out n.yaml", `reading authority "ca": the certificate's file holds no certificate in PEM`},
 		{"new --name a --sa-key text --out n.yaml", `reading the key of service accounts: its file holds no private key in PEM`},
 		{"new --name a --age-recipient hunter2 --out n.yaml", `an age recipient begins with age1; what was given is none (give the line that age-keygen prints as the public key)`},
+		{"new demo", `unexpected argument "demo" (did you mean "--name demo"?); see 'builder cluster new --help'`},
 		{"rendr", `unknown command "rendr" for "builder cluster" (did you mean "render"?); see 'builder cluster --help'`},
 	} {
 		_, err := again(t, append([]string{"cluster"}, strings.Fields(c.args)...)...)

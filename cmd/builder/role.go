@@ -34,8 +34,6 @@ Butane of yours.`,
   builder role ignition role.yaml --butane users.bu --butane disks.bu > config.ign
   builder role from-user-data user-data
   builder role schema > role.schema.json`,
-		// Without it, cobra would take a misspelt subcommand for a call of help.
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newRoleCheckCommand(), newRoleIgnitionCommand(), newRoleFromUserDataCommand(), newRoleSchemaCommand())
 	return c

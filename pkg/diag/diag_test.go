@@ -49,6 +49,7 @@ func TestExitCode(t *testing.T) {
 		{"a system call that nobody marked", wrap(syscall.ENOSPC), diag.ExitIO},
 		{"input is to blame before the disk", diag.IO(diag.Inputf("x")), diag.ExitInput},
 		{"interrupted", wrap(context.Canceled), diag.ExitInterrupt},
+		{"interrupted, in other words", wrap(diag.Interruptedf("x")), diag.ExitInterrupt},
 	} {
 		if got := diag.ExitCode(c.err); got != c.want {
 			t.Errorf("%s: got %d, want %d", c.name, got, c.want)
