@@ -286,6 +286,6 @@ func roleConfig(f runFlags, info manifest.Image, sshKey string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(f.dir, "config.ign")
+	file := filepath.Join(f.dir, configFile)
 	return file, diag.IO(durable.WriteFile(file, config, 0o600))
 }
