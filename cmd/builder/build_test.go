@@ -43,7 +43,7 @@ func TestBadInputToBuild(t *testing.T) {
 		{name: "no profile", args: "--profile=", want: "--profile is missing; `builder profiles` lists what there is", exit: diag.ExitInput},
 		{name: "no project", args: "--project DIR/overlays", want: `reading project "DIR/overlays": it has no profiles/, images/ and overlays/`, exit: diag.ExitInput},
 
-		{name: "unknown profile", args: "--profile pp", want: `unknown profile "pp" (did you mean "p"?)`, exit: diag.ExitInput},
+		{name: "unknown profile", args: "--profile pp", want: `unknown profile "pp" (` + "`builder profiles` lists them)", exit: diag.ExitInput},
 		{name: "unknown file", args: "--profile DIR/site.yaml", want: `reading profile "DIR/site.yaml": there is no file DIR/site.yaml`, exit: diag.ExitInput},
 		{name: "unknown field", prepare: func(t *testing.T, s *site) { s.edit(t, "profiles/p.yaml", "packages", "packges") },
 			want: `DIR/profiles/p.yaml:7:3: unknown field "packges" (did you mean "packages"?)`, exit: diag.ExitInput},

@@ -101,6 +101,9 @@ func readCluster(name string, warnings io.Writer) (*cluster.Cluster, error) {
 	if err != nil {
 		return nil, diag.Inputf("reading the description of a cluster: %w", err)
 	}
+	if err := checkKind(name, data, "a description of a cluster"); err != nil {
+		return nil, err
+	}
 	c, err := cluster.Parse(name, data)
 	if err != nil {
 		return nil, err
@@ -306,6 +309,9 @@ func readSecrets(name, identity string, warnings io.Writer) (*secrets.Secrets, e
 	}
 	if err != nil {
 		return nil, diag.Inputf("reading the secrets: %w", err)
+	}
+	if err := checkKind(name, data, "the secrets of a cluster"); err != nil {
+		return nil, err
 	}
 	if !secrets.Encrypted(data) {
 		if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o077 != 0 {

@@ -165,6 +165,9 @@ func buildConfig(name string, butane []string, opts ...provision.Option) (*role.
 	if err != nil {
 		return nil, nil, diag.Inputf("reading role: %w", err)
 	}
+	if err := checkKind(name, data, "a role"); err != nil {
+		return nil, nil, err
+	}
 	r, err := role.Parse(name, data)
 	if err != nil {
 		return nil, nil, err

@@ -61,13 +61,22 @@ func TestExitCode(t *testing.T) {
 }
 
 func TestSuggest(t *testing.T) {
-	known := []string{"architecture", "components", "packages", "prune", "straße"}
+	known := []string{"architecture", "components", "packages", "prune", "straße", "home", "opt", "cp-amd64"}
 	for _, c := range []struct{ name, want string }{
 		{"packges", "packages"},
 		{"pacakges", "packages"}, // swapped letters count once
 		{"component", "components"},
 		{"arch", ""},
 		{"strasse", "straße"},
+		{"CP-AMD64", "cp-amd64"},
+		{"Cp-Amd6", "cp-amd64"},
+		{"OPT", "opt"},
+		{"otp", "opt"},
+		{"hoem", "home"},
+		{"prnue", "prune"},
+		{"nope", ""}, // short words are another word soon
+		{"apt", ""},
+		{"op", ""},
 		{"zzzzzzzz", ""},
 		{"", ""},
 		{strings.Repeat("x", 1<<20), ""},
