@@ -45,13 +45,15 @@ the same bytes. Otherwise the lock is written to the output folder.
 Several profiles are checked first, all of them, and built one after another;
 what they have in common is made once. If one fails, the others are built all
 the same, what failed is reported at the end, and the exit status is that of
-the first failure. An interruption stops everything.`,
+the first failure. An interruption stops everything, and the same command goes
+on from there.`,
 		Example: `  builder build --profile cp-amd64
   builder build --profile cp-amd64 --profile worker-amd64
   builder build --all --out /srv/images                            # /srv/images/PROFILE/disk.raw for each
   builder build --profile cp-amd64 --lock out/cp-amd64/lock.json   # the same again
-  builder build --profile cp-amd64 --offline                       # from the store alone
+  builder build --profile cp-amd64 --lock out/cp-amd64/lock.json --offline   # from the store alone
   builder build --profile ./site.yaml --mirror http://mirror.example/debian`,
+		Args: noneBut("profile"),
 		RunE: func(c *cobra.Command, _ []string) error { return runBuild(c, f) },
 	}
 	flags := c.Flags()

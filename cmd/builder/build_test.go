@@ -38,12 +38,12 @@ func TestBadInputToBuild(t *testing.T) {
 		allowed []string // files in the output folder
 	}{
 		{name: "flag", args: "--profil p", want: "unknown flag: --profil; see 'builder build --help'", exit: diag.ExitInput},
-		{name: "argument", args: "p", want: `unknown command "p" for "builder build"; see 'builder build --help'`, exit: diag.ExitInput},
+		{name: "argument", args: "p", want: `unexpected argument "p" (did you mean "--profile p"?); see 'builder build --help'`, exit: diag.ExitInput},
 		{name: "output", args: "--output yaml", want: `--output "yaml": text or json`, exit: diag.ExitInput},
 		{name: "no profile", args: "--profile=", want: "--profile is missing; `builder profiles` lists what there is", exit: diag.ExitInput},
 		{name: "no project", args: "--project DIR/overlays", want: `reading project "DIR/overlays": it has no profiles/, images/ and overlays/`, exit: diag.ExitInput},
 
-		{name: "unknown profile", args: "--profile pp", want: `unknown profile "pp" (did you mean "p"?)`, exit: diag.ExitInput},
+		{name: "unknown profile", args: "--profile pp", want: `unknown profile "pp" (` + "`builder profiles` lists them)", exit: diag.ExitInput},
 		{name: "unknown file", args: "--profile DIR/site.yaml", want: `reading profile "DIR/site.yaml": there is no file DIR/site.yaml`, exit: diag.ExitInput},
 		{name: "unknown field", prepare: func(t *testing.T, s *site) { s.edit(t, "profiles/p.yaml", "packages", "packges") },
 			want: `DIR/profiles/p.yaml:7:3: unknown field "packges" (did you mean "packages"?)`, exit: diag.ExitInput},

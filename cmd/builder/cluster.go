@@ -32,7 +32,6 @@ installed anew, at any time.`,
   builder cluster check docs/examples/ha-cluster.yaml
   builder cluster render demo.yaml --secrets demo.secrets.yaml --out configs
   builder cluster schema > cluster.schema.json`,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	schema := newSchemaCommand("descriptions of clusters", `  builder cluster schema > cluster.schema.json
   builder cluster schema --output markdown > docs/cluster-reference.md`, cluster.Schema, cluster.Reference)
@@ -102,6 +101,9 @@ func readCluster(name string, warnings io.Writer) (*cluster.Cluster, error) {
 	if err != nil {
 		return nil, diag.Inputf("reading the description of a cluster: %w", err)
 	}
+	if err := checkKind(name, data, "a description of a cluster"); err != nil {
+		return nil, err
+	}
 	c, err := cluster.Parse(name, data)
 	if err != nil {
 		return nil, err
@@ -144,16 +146,58 @@ named, and the exit status is 2; the others are written.`,
 	c.Flags().StringVar(&f.secrets, "secrets", "", "file that 'builder cluster new' made (required)")
 	c.Flags().StringVar(&f.identity, "identity", "", "file of the age identity that decrypts the secrets")
 	c.Flags().StringVar(&f.out, "out", "", "directory for the configs (required)")
-	c.Flags().StringVar(&f.admin, "admin", "", "file to write an administrator's kubeconfig to")
+	c.Flags().StringVar(&f.admin, "admin", "", "file to write an administrator's kubeconfig to, outside --out")
 	c.Flags().StringVar(&f.signed, "signed", "", "directory with the certificates that were signed elsewhere")
 	c.Flags().StringArrayVar(&f.butane, "butane", nil, "Butane file to merge over the config of every node; may be given again")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "write nothing; say what would change")
 	return c
 }
 
-func renderCluster(ctx context.Context, w, warnings io.Writer, name string, f renderFlags) error {
+// check finds what is wrong with the flags alone.
+func (f *renderFlags) check() error {
 	if f.secrets == "" || f.out == "" {
 		return diag.Inputf("--secrets and --out must be given; see 'builder cluster render --help'")
+	}
+	if err := checkDirectory("--out", f.out); err != nil {
+		return err
+	}
+	if f.signed != "" {
+		if _, err := os.ReadDir(f.signed); err != nil {
+			return diag.Inputf("reading the certificates that were signed elsewhere: %w", err)
+		}
+	}
+	for _, dir := range []string{f.out, f.signed} {
+		if f.admin != "" && dir != "" && within(dir, f.admin) {
+			return diag.Inputf("--admin %s: lies in %s; name another, outside of it", f.admin, dir)
+		}
+	}
+	return nil
+}
+
+// checkOutputs refuses to write over what is read: the secrets could not be
+// made again.
+func (f *renderFlags) checkOutputs(name string, configs []cluster.Config) error {
+	inputs := append([]string{name, f.secrets, f.identity}, f.butane...)
+	files := []string{cluster.IndexName}
+	for _, c := range configs {
+		files = append(files, c.File())
+		for _, r := range c.Requests {
+			files = append(files, r.File())
+		}
+	}
+	var problems []error
+	for _, file := range files {
+		problems = append(problems, checkOutput("--out", filepath.Join(f.out, file), inputs...))
+	}
+	if f.admin != "" {
+		problems = append(problems, checkOutput("--admin", f.admin, inputs...))
+	}
+	return errors.Join(problems...)
+}
+
+func renderCluster(ctx context.Context, w, warnings io.Writer, name string, f renderFlags) error {
+	if err := f.check(); err != nil {
+		return err
 	}
 	c, err := readCluster(name, warnings)
 	if err != nil {
@@ -176,6 +220,9 @@ func renderCluster(ctx context.Context, w, warnings io.Writer, name string, f re
 	}
 	configs, err := c.Render(ctx, s, butane, signed)
 	if err != nil {
+		return err
+	}
+	if err := f.checkOutputs(name, configs); err != nil {
 		return err
 	}
 	for _, config := range configs {
@@ -263,9 +310,15 @@ func readSecrets(name, identity string, warnings io.Writer) (*secrets.Secrets, e
 	if err != nil {
 		return nil, diag.Inputf("reading the secrets: %w", err)
 	}
+	if err := checkKind(name, data, "the secrets of a cluster"); err != nil {
+		return nil, err
+	}
 	if !secrets.Encrypted(data) {
 		if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o077 != 0 {
 			fmt.Fprintf(warnings, "warning: %s: others can read the secrets of the cluster (chmod 600)\n", name)
+		}
+		if identity != "" {
+			fmt.Fprintf(warnings, "warning: %s: not encrypted; --identity is not needed\n", name)
 		}
 		return secrets.Parse(name, data)
 	}

@@ -45,6 +45,7 @@ copy.`,
   builder cluster new --name demo --age-recipient age1… --out demo.secrets.yaml.age
   builder cluster new --name demo --ca-cert ca.crt --ca-key ca.key --out demo.secrets.yaml
   builder cluster new --name demo --external-ca --ca-cert ca.crt --out demo.secrets.yaml`,
+		Args: noneBut("name"),
 		RunE: func(c *cobra.Command, _ []string) error { return newCluster(c.OutOrStdout(), f) },
 	}
 	c.Flags().StringVar(&f.name, "name", "", "name of the cluster, a DNS label (required)")
@@ -67,7 +68,9 @@ func newCluster(w io.Writer, f newFlags) error {
 	if !pki.Algorithm(f.algorithm).Known() {
 		return diag.Inputf("--algorithm %q: ECDSA-P256, ECDSA-P384, RSA-2048, RSA-3072 or RSA-4096", f.algorithm)
 	}
-	if _, err := os.Lstat(f.out); err == nil {
+	if info, err := os.Lstat(f.out); err == nil && info.IsDir() {
+		return diag.Inputf("--out %s: is a directory; name another", f.out)
+	} else if err == nil {
 		return alreadyThere(f.out)
 	}
 	o := secrets.Options{Cluster: f.name, Algorithm: pki.Algorithm(f.algorithm), Authorities: map[string]pki.Pair{}, Now: time.Now()}

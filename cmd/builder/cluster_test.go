@@ -103,6 +103,7 @@ func TestClusterCommandsRefuse(t *testing.T) {
 		{"new --name a --ca-cert text --ca-key text --out n.yaml", `reading authority "ca": the certificate's file holds no certificate in PEM`},
 		{"new --name a --sa-key text --out n.yaml", `reading the key of service accounts: its file holds no private key in PEM`},
 		{"new --name a --age-recipient hunter2 --out n.yaml", `an age recipient begins with age1; what was given is none (give the line that age-keygen prints as the public key)`},
+		{"new demo", `unexpected argument "demo" (did you mean "--name demo"?); see 'builder cluster new --help'`},
 		{"rendr", `unknown command "rendr" for "builder cluster" (did you mean "render"?); see 'builder cluster --help'`},
 	} {
 		_, err := again(t, append([]string{"cluster"}, strings.Fields(c.args)...)...)
@@ -170,9 +171,14 @@ func TestClusterLeavesNothingHalfWritten(t *testing.T) {
 	if _, err := builder(t, map[string]string{"c.yaml": goodCluster, "out": "a file"}, "cluster", "new", "--name", "demo", "--out", "s.yaml"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := again(t, "cluster", "render", "c.yaml", "--secrets", "s.yaml", "--out", "out")
-	if diag.ExitCode(err) != diag.ExitIO {
-		t.Errorf("status %d: %v", diag.ExitCode(err), err)
+	for file, want := range map[string]int{"out": diag.ExitInput, "admin": diag.ExitIO} {
+		args := []string{"cluster", "render", "c.yaml", "--secrets", "s.yaml", "--out", file}
+		if file == "admin" { // which would lie in a file
+			args = append(args[:5], "--out", "configs", "--admin", "out/admin.conf")
+		}
+		if _, err := again(t, args...); diag.ExitCode(err) != want {
+			t.Errorf("%s: status %d: %v", file, diag.ExitCode(err), err)
+		}
 	}
 	left, err := filepath.Glob(".*")
 	if err != nil || len(left) > 0 {

@@ -83,17 +83,21 @@ func checkInspectArgs(_ *cobra.Command, args []string) error {
 	switch {
 	case len(args) == 0:
 		return fmt.Errorf("name an image, for example out/cp-amd64/disk.raw")
+	case isVerb(args[0]) && !exists(args[0]):
+		return fmt.Errorf("the image comes first: builder inspect IMAGE %s", args[0])
 	case len(args) == 1:
 		return nil
 	case args[1] == "ls" && len(args) > 3:
 		return fmt.Errorf("ls takes one path, not %d", len(args)-2)
 	case args[1] == "cat" && len(args) != 3:
 		return fmt.Errorf("cat takes one path, not %d", len(args)-2)
-	case args[1] != "ls" && args[1] != "cat":
+	case !isVerb(args[1]):
 		return fmt.Errorf("%q is neither ls nor cat", args[1])
 	}
 	return nil
 }
+
+func isVerb(arg string) bool { return arg == "ls" || arg == "cat" }
 
 func completeInspect(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	switch len(args) {

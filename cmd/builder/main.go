@@ -17,18 +17,27 @@ import (
 func main() {
 	syscall.Umask(0o022)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := newRootCommand().ExecuteContext(ctx)
-	interrupted := ctx.Err() != nil
+	context.AfterFunc(ctx, stop) // a second signal ends the program there and then
+	err := execute(ctx, newRootCommand())
 	stop()
 	if err != nil {
-		if interrupted {
-			err = context.Canceled
-		}
 		for _, line := range strings.Split(err.Error(), "\n") {
 			fmt.Fprintln(os.Stderr, line)
 		}
 	}
 	os.Exit(diag.ExitCode(err))
+}
+
+// execute runs a command. Of one that was interrupted it says what that left.
+func execute(ctx context.Context, root *cobra.Command) error {
+	c, err := root.ExecuteContextC(ctx)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	if c.Name() == "build" {
+		return diag.Interruptedf("interrupted; nothing is half-written, and the same command goes on from there")
+	}
+	return diag.Interruptedf("interrupted; nothing is half-written, and the same command may be given again")
 }
 
 func newRootCommand() *cobra.Command {
@@ -44,42 +53,23 @@ joins or starts its cluster at first boot without downloading anything.`,
   builder cluster render demo.yaml --secrets demo.secrets.yaml --out configs
   builder run out/cp-amd64/disk.raw --role docs/examples/single-node.yaml --until ready
   builder inspect out/cp-amd64/disk.raw                   # what is in it?`,
+		Version:       versionText(buildInfo()),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.Flags().Bool("version", false, "print which builder this is")
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return diag.Inputf("%w; see '%s --help'", err, c.CommandPath())
 	})
 	root.AddCommand(newBuildCommand(), newProfilesCommand(), newRoleCommand(), newClusterCommand(), newRunCommand(), newInspectCommand())
-	noPositional(root)
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Args = knownTopic
+		}
+	}
+	strictArgs(root)
 	return root
-}
-
-// noPositional makes every complaint about arguments bad input.
-func noPositional(c *cobra.Command) {
-	check := c.Args
-	if check == nil {
-		check = cobra.NoArgs
-		if c.HasSubCommands() {
-			check = func(c *cobra.Command, args []string) error {
-				if len(args) == 0 {
-					return nil
-				}
-				var names []string
-				for _, s := range c.Commands() {
-					names = append(names, s.Name())
-				}
-				return diag.At(diag.Position{}, diag.Suggest(args[0], names), "unknown command %q for %q", args[0], c.CommandPath())
-			}
-		}
-	}
-	c.Args = func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
-			return diag.Inputf("%w; see '%s --help'", err, c.CommandPath())
-		}
-		return nil
-	}
-	for _, s := range c.Commands() {
-		noPositional(s)
-	}
 }

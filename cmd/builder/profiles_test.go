@@ -84,6 +84,16 @@ disk:
 	}
 }
 
+// What a profile that is only extended leaves open is not shown.
+func TestAShownProfileSaysNothingEmpty(t *testing.T) {
+	s := newSite(t)
+	s.write(t, "profiles/part.yaml", "os: {packages: [bash]}\n")
+	out, err := s.profiles(t, "show", "part")
+	if want := "# part, with all that it extends\nos:\n  packages:\n    - bash\n"; err != nil || out != want {
+		t.Errorf("got\n%swant\n%s%v", out, want, err)
+	}
+}
+
 func TestSchemaOfProfiles(t *testing.T) {
 	s := newSite(t)
 	out, err := s.profiles(t, "schema")
@@ -117,7 +127,7 @@ func TestBadInputToProfiles(t *testing.T) {
 		args, want string
 	}{
 		{"output", profileText, "--output yaml", `--output "yaml": text or json`},
-		{"unknown profile", profileText, "show q", `unknown profile "q" (did you mean "p"?)`},
+		{"unknown profile", profileText, "show q", `unknown profile "q" (` + "`builder profiles` lists them)"},
 		{"no name", profileText, "show", `accepts 1 arg(s), received 0; see 'builder profiles show --help'`},
 		{"unknown verb", profileText, "shwo p", `unknown command "shwo" for "builder profiles" (did you mean "show"?); see 'builder profiles --help'`},
 		{"unknown field", "nmae: p\n", "", `DIR/profiles/p.yaml:1:1: unknown field "nmae" (known: architecture, components, description, disk, extends, images, kernel, kubernetes, os, overlays, roles)`},

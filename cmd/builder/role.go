@@ -34,8 +34,6 @@ Butane of yours.`,
   builder role ignition role.yaml --butane users.bu --butane disks.bu > config.ign
   builder role from-user-data user-data
   builder role schema > role.schema.json`,
-		// Without it, cobra would take a misspelt subcommand for a call of help.
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newRoleCheckCommand(), newRoleIgnitionCommand(), newRoleFromUserDataCommand(), newRoleSchemaCommand())
 	return c
@@ -102,6 +100,11 @@ It holds whatever secrets the role and the Butane files hold.`,
   builder role ignition role.yaml --butane users.bu | ssh provisioner 'cat > config.ign'`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if out != "" {
+				if err := checkOutput("--out", out, append(f.butane, args[0], f.image)...); err != nil {
+					return err
+				}
+			}
 			p, err := loadRole(args[0], f)
 			if err != nil {
 				return err
@@ -163,6 +166,9 @@ func buildConfig(name string, butane []string, opts ...provision.Option) (*role.
 	data, err := os.ReadFile(name)
 	if err != nil {
 		return nil, nil, diag.Inputf("reading role: %w", err)
+	}
+	if err := checkKind(name, data, "a role"); err != nil {
+		return nil, nil, err
 	}
 	r, err := role.Parse(name, data)
 	if err != nil {
@@ -292,6 +298,6 @@ func roleConfig(f runFlags, info manifest.Image, sshKey string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	file := filepath.Join(f.dir, "config.ign")
+	file := filepath.Join(f.dir, configFile)
 	return file, diag.IO(durable.WriteFile(file, config, 0o600))
 }

@@ -17,6 +17,12 @@ import (
 	"github.com/slipway-os/slipway/pkg/qemu"
 )
 
+// What a run writes beside the machine's disk and firmware variables.
+const (
+	configFile     = "config.ign"
+	kubeconfigFile = "kubeconfig"
+)
+
 type runFlags struct {
 	role, ignition, until, dir, accelerator, capture string
 	butane                                           []string
@@ -53,15 +59,15 @@ administrator's kubeconfig is fetched once there is one.`,
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.role, "role", "", "role of the node")
-	flags.StringArrayVar(&f.butane, "butane", nil, "Butane file to add to the role; may be given again")
+	flags.StringArrayVar(&f.butane, "butane", nil, "Butane file to merge over the role; may be given again")
 	flags.StringVar(&f.ignition, "ignition", "", "finished Ignition config, in place of --role")
 	flags.StringVar(&f.until, "until", "off", "when to end: ready (node Ready and kube-system running) or off (it powers itself off)")
 	flags.StringVar(&f.dir, "dir", "", "where to keep the machine's disk and firmware variables (default: a temporary directory)")
 	flags.StringVar(&f.accelerator, "accelerator", "", "kvm or tcg (default: find out)")
 	flags.StringVar(&f.capture, "capture", "", "file to write every packet of the network card to (pcap)")
 	flags.Var(sizeFlag{&f.diskSize}, "disk-size", "size of the machine's disk")
-	flags.IntVar(&f.memory, "memory", 4096, "memory in MiB")
-	flags.IntVar(&f.cpus, "cpus", 2, "processors")
+	flags.IntVar(&f.memory, "memory", 4096, "memory in MiB, at least 512")
+	flags.IntVar(&f.cpus, "cpus", 2, "processors, 1 to 240")
 	flags.BoolVar(&f.network, "network", false, "let the machine reach what this one reaches")
 	flags.DurationVar(&f.timeout, "timeout", 30*time.Minute, "give up on --until ready after this long")
 	return c
@@ -80,17 +86,15 @@ func (s sizeFlag) Set(v string) error { return s.size.UnmarshalText([]byte(v)) }
 func (s sizeFlag) Type() string       { return "size" }
 
 func runImage(c *cobra.Command, image string, qemuArgs []string, f runFlags) (err error) {
-	switch {
-	case f.until != "ready" && f.until != "off":
-		return diag.Inputf("--until %q: ready or off", f.until)
-	case f.role != "" && f.ignition != "":
-		return diag.Inputf("--role and --ignition: give one of them")
-	case f.until == "ready" && f.role == "":
-		return diag.Inputf("--until ready needs --role: without one the machine has nothing to become")
+	if err := f.check(image); err != nil {
+		return err
 	}
 	ctx := c.Context()
 	info, err := readImage(image)
 	if err != nil {
+		return err
+	}
+	if err := checkAccelerator(f.accelerator, info.Architecture); err != nil {
 		return err
 	}
 	if f.dir == "" {
@@ -169,5 +173,5 @@ func runImage(c *cobra.Command, image string, qemuArgs []string, f runFlags) (er
 	if kubeconfig == nil {
 		return nil
 	}
-	return guest.WriteKubeconfig(filepath.Join(f.dir, "kubeconfig"), kubeconfig)
+	return guest.WriteKubeconfig(filepath.Join(f.dir, kubeconfigFile), kubeconfig)
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"path"
+	"path/filepath"
 	"time"
 
 	"github.com/slipway-os/slipway/pkg/diag"
@@ -22,6 +23,9 @@ type Request struct {
 	Name string // "NODE/etcd/server": the request has the suffix .csr, the certificate .crt
 	Data []byte // PEM
 }
+
+// File is where the request lies, below the directory of the configs.
+func (r Request) File() string { return filepath.Join(RequestsDir, r.Name+".csr") }
 
 // Signed is where certificates lie that were signed elsewhere.
 type Signed struct {

@@ -97,7 +97,7 @@ func Write(ctx context.Context, dir string, changes []Change, index []byte) erro
 			write(filepath.Join(dir, c.Config.File()), c.Config.Data, 0o600)
 		}
 		for _, r := range c.Config.Requests {
-			if name := filepath.Join(dir, RequestsDir, r.Name+".csr"); !holds(name, r.Data) {
+			if name := filepath.Join(dir, r.File()); !holds(name, r.Data) {
 				write(name, r.Data, 0o644)
 			}
 		}

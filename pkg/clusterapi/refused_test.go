@@ -160,7 +160,7 @@ func TestRefusedIgnition(t *testing.T) {
 		{"replaced by another", edit(t, name, func(c map[string]any) {
 			c["ignition"] = object{"version": "2.3.0", "config": object{"replace": object{"source": "https://x"}}}
 		}), `u:4:15: ignition.config.replace would throw the rest away (use ignition.config.append)`},
-		{"a field of later times", add("storage", "luks", object{}), `u:33:3: unknown field "luks" (did you mean "links"?)`},
+		{"a field of later times", add("storage", "luks", object{}), `u:33:3: unknown field "luks" (known: directories, disks, files, filesystems, links, raid)`},
 		{"sectors", add("storage", "disks", object{"device": "/dev/sdb", "partitions": []any{object{"size": 2048}}}), `u:18:7: unknown field "size" (known: guid, label, number, shouldExist, sizeMiB, startMiB, typeGuid, wipePartitionEntry)`},
 		{"a file elsewhere", add("storage", "files", object{"path": "/etc/x", "filesystem": "data", "contents": inline}), `u:18:19: storage.files[0].filesystem: only root is known (let a unit mount it, and use the path)`},
 		{"a path nobody can write", add("storage", "files", object{"path": "/usr/x", "contents": inline}), `u:18:13: "/usr/x" cannot be written: the system is read-only but for /etc, /var, /home, /root, /srv, /opt, /usr/local`},

@@ -39,7 +39,7 @@ func good() map[string]string {
 
 func TestBadDefinitions(t *testing.T) {
 	for _, c := range []struct{ name, file, text, want string }{
-		{"unknown set", "sets/s", "", `unknown image set "t" (did you mean "s"?)`},
+		{"unknown set", "sets/s", "", `unknown image set "t" (there are: s)`},
 		{"not YAML", "web", "layers: [\n", `images/web.yaml:1:10: not valid YAML: did not find expected node content`},
 		{"unknown field", "web", "layers: [base]\nentrypiont: [/x]\n", "images/web.yaml:2:1: unknown field \"entrypiont\" (did you mean \"entrypoint\"?)"},
 		{"wrong type", "web", "layers: base\n", `images/web.yaml:1:9: layers must be a list, not "base"`},

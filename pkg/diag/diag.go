@@ -94,6 +94,11 @@ func Dependencyf(format string, args ...any) error { return Dependency(fmt.Error
 // IO marks err as a failure of the local disk: exit status 4.
 func IO(err error) error { return mark(err, errIO) }
 
+// Interruptedf says what an interruption left: exit status 130.
+func Interruptedf(format string, args ...any) error {
+	return mark(fmt.Errorf(format, args...), context.Canceled)
+}
+
 func mark(err, kind error) error {
 	if err == nil {
 		return nil

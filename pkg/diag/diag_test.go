@@ -49,6 +49,7 @@ func TestExitCode(t *testing.T) {
 		{"a system call that nobody marked", wrap(syscall.ENOSPC), diag.ExitIO},
 		{"input is to blame before the disk", diag.IO(diag.Inputf("x")), diag.ExitInput},
 		{"interrupted", wrap(context.Canceled), diag.ExitInterrupt},
+		{"interrupted, in other words", wrap(diag.Interruptedf("x")), diag.ExitInterrupt},
 	} {
 		if got := diag.ExitCode(c.err); got != c.want {
 			t.Errorf("%s: got %d, want %d", c.name, got, c.want)
@@ -60,13 +61,22 @@ func TestExitCode(t *testing.T) {
 }
 
 func TestSuggest(t *testing.T) {
-	known := []string{"architecture", "components", "packages", "prune", "straße"}
+	known := []string{"architecture", "components", "packages", "prune", "straße", "home", "opt", "cp-amd64"}
 	for _, c := range []struct{ name, want string }{
 		{"packges", "packages"},
 		{"pacakges", "packages"}, // swapped letters count once
 		{"component", "components"},
 		{"arch", ""},
 		{"strasse", "straße"},
+		{"CP-AMD64", "cp-amd64"},
+		{"Cp-Amd6", "cp-amd64"},
+		{"OPT", "opt"},
+		{"otp", "opt"},
+		{"hoem", "home"},
+		{"prnue", "prune"},
+		{"nope", ""}, // short words are another word soon
+		{"apt", ""},
+		{"op", ""},
 		{"zzzzzzzz", ""},
 		{"", ""},
 		{strings.Repeat("x", 1<<20), ""},

@@ -2,19 +2,27 @@ package diag
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
 // Suggest returns `did you mean "x"?` for the candidate nearest to name, or ""
-// when none is near.
+// when none is near: one that differs in case alone, or in a letter of three.
+// Of names with fewer than four letters, any other letter makes another word:
+// they may be swapped.
 func Suggest(name string, candidates []string) string {
+	name = strings.ToLower(name)
 	letters := utf8.RuneCountInString(name)
-	best, bestDistance := "", letters/3+2
+	best, bestDistance := "", max(letters/3, 1)+1
 	for _, c := range candidates {
-		if n := utf8.RuneCountInString(c); max(n-letters, letters-n) >= bestDistance {
+		if letters < 4 && lettersOf(name) != lettersOf(c) {
 			continue
 		}
-		if d := distance(name, c); d < bestDistance {
+		if n := utf8.RuneCountInString(c); c == "" || max(n-letters, letters-n) >= bestDistance {
+			continue
+		}
+		if d := distance(name, strings.ToLower(c)); d < bestDistance {
 			best, bestDistance = c, d
 		}
 	}
@@ -22,6 +30,13 @@ func Suggest(name string, candidates []string) string {
 		return ""
 	}
 	return fmt.Sprintf("did you mean %q?", best)
+}
+
+// lettersOf returns the letters of a word in lower case, sorted.
+func lettersOf(word string) string {
+	letters := []rune(strings.ToLower(word))
+	slices.Sort(letters)
+	return string(letters)
 }
 
 // distance is the Damerau-Levenshtein distance (optimal string alignment), so

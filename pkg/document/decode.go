@@ -1,6 +1,7 @@
 package document
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -27,13 +28,14 @@ func (d *Document) Decode(into any) error {
 	if d.root == nil {
 		return nil
 	}
-	dec := decoder{doc: d}
+	dec := decoder{doc: d, into: reflect.TypeOf(into).Elem()}
 	dec.value(d.root, reflect.ValueOf(into).Elem(), "")
 	return errors.Join(dec.problems...)
 }
 
 type decoder struct {
 	doc      *Document
+	into     reflect.Type
 	problems []error
 	nodes    int
 }
@@ -173,7 +175,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 		}
 		f, ok := fields[key.Value]
 		if !ok {
-			hint := diag.Suggest(key.Value, names)
+			hint := cmp.Or(d.elsewhere(key.Value, path), diag.Suggest(key.Value, names))
 			if hint == "" {
 				slices.Sort(names)
 				hint = "known: " + strings.Join(names, ", ")
@@ -183,6 +185,24 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 		}
 		d.value(val, f, join(path, key.Value))
 	}
+}
+
+// elsewhere is a hint where a field would belong that a mapping does not have,
+// if there is one such place.
+func (d *decoder) elsewhere(name, path string) string {
+	if d.into.Kind() != reflect.Struct || strings.Contains(path, "[") {
+		return "" // what is in lists has fields of its own
+	}
+	var places []string
+	for _, f := range fieldsOf("", d.into) {
+		if f.Path == name || strings.HasSuffix(f.Path, "."+name) {
+			places = append(places, f.Path)
+		}
+	}
+	if len(places) != 1 {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", places[0])
 }
 
 func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {

@@ -22,13 +22,13 @@ type Profile struct {
 	Extends      []string   `yaml:"extends" json:"-" doc:"Names of profiles to start from, merged in order."`
 	Architecture string     `yaml:"architecture" json:"architecture,omitempty" doc:"amd64, arm64, ppc64le or s390x. A profile without one can only be extended."`
 	Roles        []string   `yaml:"roles" json:"roles,omitempty" doc:"Roles a node with this image can take: control-plane, worker, etcd."`
-	OS           OS         `yaml:"os" json:"os" doc:"The base system, from Debian packages."`
-	Kernel       Kernel     `yaml:"kernel" json:"kernel" doc:"The kernel, its modules and its command line."`
-	Kubernetes   Kubernetes `yaml:"kubernetes" json:"kubernetes" doc:"The Kubernetes that is baked in."`
+	OS           OS         `yaml:"os" json:"os,omitzero" doc:"The base system, from Debian packages."`
+	Kernel       Kernel     `yaml:"kernel" json:"kernel,omitzero" doc:"The kernel, its modules and its command line."`
+	Kubernetes   Kubernetes `yaml:"kubernetes" json:"kubernetes,omitzero" doc:"The Kubernetes that is baked in."`
 	Components   []string   `yaml:"components" json:"components,omitempty" doc:"Names of directories in profiles/components."`
 	Images       string     `yaml:"images" json:"images,omitempty" doc:"The image set (a file in images/sets) that is baked in."`
 	Overlays     []string   `yaml:"overlays" json:"overlays,omitempty" doc:"Directories of overlays/ laid over the root, in order."`
-	Disk         Disk       `yaml:"disk" json:"disk" doc:"Sizes of the partitions."`
+	Disk         Disk       `yaml:"disk" json:"disk,omitzero" doc:"Sizes of the partitions."`
 
 	origins map[string]diag.Position
 	files   []string
@@ -36,7 +36,7 @@ type Profile struct {
 
 // OS says which packages make up the base system.
 type OS struct {
-	Suite          string   `yaml:"suite" json:"suite" doc:"The Debian suite. Its -updates and -security suites are always used with it."`
+	Suite          string   `yaml:"suite" json:"suite,omitempty" doc:"The Debian suite. Its -updates and -security suites are always used with it."`
 	Components     []string `yaml:"components" json:"components,omitempty" doc:"Components of the Debian archive that packages come from: main, contrib, non-free-firmware, non-free. Default: main."`
 	Mirror         string   `yaml:"mirror" json:"mirror,omitempty" doc:"Base URL of a Debian mirror. Default: --mirror, SLIPWAY_MIRROR, then this machine's own apt sources."`
 	SecurityMirror string   `yaml:"securityMirror" json:"securityMirror,omitempty" doc:"Base URL of the mirror for security updates. Default: SLIPWAY_SECURITY_MIRROR, then this machine's own apt sources, then MIRROR-security."`
@@ -49,7 +49,7 @@ type OS struct {
 
 // Kernel says which kernel is used and what is kept of it.
 type Kernel struct {
-	Package     string   `yaml:"package" json:"package" doc:"The package of the kernel; a metapackage will do."`
+	Package     string   `yaml:"package" json:"package,omitempty" doc:"The package of the kernel; a metapackage will do."`
 	CommandLine []string `yaml:"commandLine" json:"commandLine,omitempty" doc:"Words of the kernel command line."`
 	Options     []string `yaml:"options" json:"options,omitempty" doc:"Options that the kernel must have been built with, in it or as modules: DM_VERITY."`
 	Prune       []string `yaml:"prune" json:"prune,omitempty" doc:"Modules left out: path globs below kernel/, a directory takes all in it."`
@@ -66,16 +66,16 @@ type Firmware struct {
 
 // Kubernetes says which Kubernetes is baked in.
 type Kubernetes struct {
-	Version         string `yaml:"version" json:"version" doc:"With the v: v1.37.2."`
-	ImageRepository string `yaml:"imageRepository" json:"imageRepository" doc:"Repository name that the baked images bear: one of your own, not that of Kubernetes itself."`
+	Version         string `yaml:"version" json:"version,omitempty" doc:"With the v: v1.37.2."`
+	ImageRepository string `yaml:"imageRepository" json:"imageRepository,omitempty" doc:"Repository name that the baked images bear: one of your own, not that of Kubernetes itself."`
 }
 
 // Disk gives the sizes of the partitions.
 type Disk struct {
-	Boot   Size `yaml:"boot" json:"boot" doc:"Boot partition."`
-	Root   Size `yaml:"root" json:"root" doc:"Each of the two root slots."`
-	Verity Size `yaml:"verity" json:"verity" doc:"Each of the two hash trees."`
-	State  Size `yaml:"state" json:"state" doc:"State partition as shipped; it grows to the end of the disk at first boot."`
+	Boot   Size `yaml:"boot" json:"boot,omitzero" doc:"Boot partition."`
+	Root   Size `yaml:"root" json:"root,omitzero" doc:"Each of the two root slots."`
+	Verity Size `yaml:"verity" json:"verity,omitzero" doc:"Each of the two hash trees."`
+	State  Size `yaml:"state" json:"state,omitzero" doc:"State partition as shipped; it grows to the end of the disk at first boot."`
 }
 
 // Size is a number of bytes, written as "512MiB" or "1GiB".

@@ -70,7 +70,7 @@ func TestBadProfiles(t *testing.T) {
 		{"bad security mirror", with("suite: trixie", "suite: trixie, securityMirror: 'ftp://m'"), `profiles/p.yaml:3:37: os.securityMirror: "ftp://m" is not an http, https or file address (for example http://mirror.example/debian)`},
 		{"unknown role", with("[control-plane]", "[worker, controlplane]"), `profiles/p.yaml:2:17: unknown role "controlplane" (did you mean "control-plane"?)`},
 		{"number for a string", with("suite: trixie", "suite: 13"), `profiles/p.yaml:3:13: os.suite must be a string, not the number 13 (write "13", with the quotes)`},
-		{"unknown profile", map[string]string{"pp": complete}, `unknown profile "p" (did you mean "pp"?)`},
+		{"unknown profile", map[string]string{"pp": complete}, `unknown profile "p" (` + "`builder profiles` lists them)"},
 		{"unknown parent", map[string]string{"p": "extends: [nodes]\n", "node": ""}, `profiles/p.yaml:1:11: unknown profile "nodes" (did you mean "node"?)`},
 		{"extends cycle", map[string]string{"p": "extends: [q]\n", "q": "extends: [p]\n"}, `profiles/q.yaml:1:11: profiles extend one another in a circle: p -> q -> p (remove one of these from extends)`},
 		{"extends itself", map[string]string{"p": "extends: [p]\n"}, `profiles/p.yaml:1:11: profiles extend one another in a circle: p -> p (remove one of these from extends)`},

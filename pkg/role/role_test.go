@@ -139,7 +139,7 @@ func TestBadRoles(t *testing.T) {
 		{"typo for kube-proxy", head + "kubeProxy: {moed: nftables}\n", `r.yaml:4:19: kubeProxy.moed is no field of KubeProxyConfiguration (did you mean "mode"?)`},
 		{"typo for kubeadm", head + "kubeadm: [{kind: ClusterConfiguration, apiServre: {}}]\n", `r.yaml:4:51: kubeadm[0].apiServre is no field of ClusterConfiguration (did you mean "apiServer"?)`},
 		{"typo in an audit policy", head + "apiServer: {auditPolicy: {rules: [{levle: Metadata}]}}\n", `r.yaml:4:43: apiServer.auditPolicy.rules[0].levle is no field of PolicyRule (did you mean "level"?)`},
-		{"typo in an admission configuration", head + "apiServer: {admission: {plugins: [{nam: PodSecurity}]}}\n", `r.yaml:4:41: apiServer.admission.plugins[0].nam is no field of AdmissionPluginConfiguration (did you mean "name"?)`},
+		{"typo in an admission configuration", head + "apiServer: {admission: {plugins: [{nam: PodSecurity}]}}\n", `r.yaml:4:41: apiServer.admission.plugins[0].nam is no field of AdmissionPluginConfiguration (known: configuration, name, path)`},
 
 		{"backend of the pod network", head + "cluster: {podNetwork: {backend: vxlam}}\n", `r.yaml:4:33: cluster.podNetwork.backend: unknown backend "vxlam" (did you mean "vxlan"?)`},
 		{"foreign backend", head + "cluster: {podNetwork: {backend: ''}}\n", `r.yaml:4:33: cluster.podNetwork.backend: unknown backend "" (known: vxlan, host-gw, none)`},
