@@ -231,7 +231,7 @@ func TestBadInputToBuildOfSeveral(t *testing.T) {
 		{name: "one by its name and by its file", args: "--profile p --profile DIR/profiles/p.yaml",
 			want: `--profile DIR/profiles/p.yaml: profile "p" is named already (--profile p), and both would go to the same folder`},
 		{name: "two that do not exist", args: "--profile pp --profile p --profile DIR/z.yaml",
-			want: `unknown profile "pp" (did you mean "p"?)` + "\n" + `reading profile "DIR/z.yaml": there is no file DIR/z.yaml`},
+			want: `unknown profile "pp" (` + "`builder profiles` lists them)" + "\n" + `reading profile "DIR/z.yaml": there is no file DIR/z.yaml`},
 		{name: "one that can only be extended", args: "--profile p --profile base",
 			want: "DIR/profiles/base.yaml:1:1: architecture is missing (this profile can only be extended; `builder profiles` lists those that can be built)"},
 		{name: "what two extend", args: "--profile p --profile q",
@@ -243,8 +243,8 @@ func TestBadInputToBuildOfSeveral(t *testing.T) {
 			s.edit(t, "profiles/q.yaml", "overlays", "ovrlays")
 			s.edit(t, "profiles/base.yaml", "16MiB", "1MiB")
 		}, want: `DIR/profiles/q.yaml:3:1: unknown field "ovrlays" (did you mean "overlays"?)
-DIR/profiles/p.yaml:3:12: unknown overlay "pp" (did you mean "p"?)
-DIR/profiles/p.yaml:3:16: unknown overlay "x" (did you mean "p"?)
+DIR/profiles/p.yaml:3:12: unknown overlay "pp" (known: base, p, q, r)
+DIR/profiles/p.yaml:3:16: unknown overlay "x" (known: base, p, q, r)
 DIR/profiles/base.yaml:12:55: disk.state must be a whole number of MiB from 16MiB to 1TiB, not "1MiB" (for example 512MiB)`},
 		{name: "none to build", args: "--all", prepare: func(t *testing.T, s *site) {
 			for _, name := range []string{"p", "q", "r"} {
