@@ -8,13 +8,13 @@ import (
 )
 
 // Suggest returns `did you mean "x"?` for the candidate nearest to name, or ""
-// when none is near: one that differs in case alone, or in a letter of three.
+// when none is near: one that differs in case alone, or in about a letter of three.
 // Of names with fewer than four letters, any other letter makes another word:
 // they may be swapped.
 func Suggest(name string, candidates []string) string {
 	name = strings.ToLower(name)
 	letters := utf8.RuneCountInString(name)
-	best, bestDistance := "", max(letters/3, 1)+1
+	best, bestDistance := "", max((letters+1)/3, 1)+1
 	for _, c := range candidates {
 		if letters < 4 && lettersOf(name) != lettersOf(c) {
 			continue
