@@ -62,7 +62,7 @@ joins or starts its cluster at first boot without downloading anything.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return diag.Inputf("%w; see '%s --help'", err, c.CommandPath())
 	})
-	root.AddCommand(newBuildCommand(), newProfilesCommand(), newRoleCommand(), newClusterCommand(), newRunCommand(), newInspectCommand())
+	root.AddCommand(newBuildCommand(), newProfilesCommand(), newRoleCommand(), newClusterCommand(), newRunCommand(), newInspectCommand(), newExportCommand())
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
 	for _, c := range root.Commands() {

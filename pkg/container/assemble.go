@@ -23,6 +23,8 @@ import (
 // Spec, annotations).
 const RefName = "org.opencontainers.image.ref.name"
 
+const layoutVersion = `{"imageLayoutVersion":"1.0.0"}`
+
 // Baked is an image that was assembled.
 type Baked struct {
 	Reference string
@@ -128,7 +130,7 @@ func Tree(images []Baked, epoch int64) (*tree.Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := put("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)); err != nil {
+	if err := put("oci-layout", []byte(layoutVersion)); err != nil {
 		return nil, err
 	}
 	if err := put("index.json", append(data, '\n')); err != nil {

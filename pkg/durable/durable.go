@@ -6,21 +6,36 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"golang.org/x/sys/unix"
 )
 
 // WriteFile replaces a file. When it returns nil, content and name are on the
 // disk. Missing directories are made.
 func WriteFile(name string, data []byte, mode fs.FileMode) error {
-	if err := write(name, data, mode, os.Rename); err != nil {
+	return Write(name, mode, bytesOf(data))
+}
+
+// Write is WriteFile for content that is made while it is written.
+func Write(name string, mode fs.FileMode, content func(io.Writer) error) error {
+	if err := write(name, mode, content, os.Rename); err != nil {
 		return fmt.Errorf("writing %q: %w", name, err)
 	}
 	return nil
 }
 
-func write(name string, data []byte, mode fs.FileMode, rename func(from, to string) error) error {
+func bytesOf(data []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	}
+}
+
+func write(name string, mode fs.FileMode, content func(io.Writer) error, rename func(from, to string) error) error {
 	dir := filepath.Dir(name)
 	if err := makeDir(dir); err != nil {
 		return err
@@ -30,7 +45,7 @@ func write(name string, data []byte, mode fs.FileMode, rename func(from, to stri
 		return err
 	}
 	defer os.Remove(f.Name())
-	if _, err = f.Write(data); err == nil {
+	if err = content(f); err == nil {
 		err = cmp.Or(f.Chmod(mode), syncFile(f))
 	}
 	if err = cmp.Or(err, f.Close()); err != nil {
@@ -47,6 +62,8 @@ func write(name string, data []byte, mode fs.FileMode, rename func(from, to stri
 func makeDir(dir string) error {
 	if info, err := os.Stat(dir); err == nil && info.IsDir() {
 		return nil
+	} else if err == nil {
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: unix.ENOTDIR}
 	}
 	above := filepath.Dir(dir)
 	if above != dir {

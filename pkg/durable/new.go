@@ -13,7 +13,7 @@ import (
 // WriteNew writes a file that must not be there yet: the error is fs.ErrExist
 // if it is. Otherwise it does what WriteFile does.
 func WriteNew(name string, data []byte, mode fs.FileMode) error {
-	if err := write(name, data, mode, renameNew); err != nil {
+	if err := write(name, mode, bytesOf(data), renameNew); err != nil {
 		return fmt.Errorf("writing %q: %w", name, err)
 	}
 	return nil
