@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	clusterfile "github.com/slipway-os/slipway/pkg/cluster"
 	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/qemu-tests/ethernet"
 )
 
 // Emulated control planes are slow, and share two processors: what times out
@@ -137,6 +139,7 @@ func testPair(t *testing.T) {
 	c := newCluster(t, "pair")
 	c.render()
 	plane, other := c.members[0], c.members[1]
+	c.net.fault(ethernet.Fault{Drop: 0.02, Delay: 20 * time.Millisecond}, other.name) // a poor line
 	c.start(other)
 	other.machine.say("waiting: nobody answers at 10.0.2.151:6443 yet")
 	c.start(plane)
