@@ -163,6 +163,10 @@ func TestWrongRole(t *testing.T) {
 	// Who mends it on the node does not wait for anything.
 	m.run("sed -i s/v1.30.0/$(kubeadm version -o short)/ /etc/slipway/role.yaml")
 	m.say("checking the baked images")
+	// Nor has what already works by it to end first.
+	m.run("echo '# changed' >> /etc/slipway/role.yaml")
+	m.say("the role changed: it is read again")
+	m.say("starting the kubelet")
 }
 
 // TestMissingImage takes one baked image away before the node is configured.

@@ -28,8 +28,11 @@ has no role yet says so and waits for one.`,
 // stays as it is: starting over at once would only scroll the reason away.
 const lookAgain = 5 * time.Minute
 
-// configure configures the node. A role that is refused is read again when it is
-// changed. Being stopped is no failure: the next start goes on.
+// errChanged ends what is done for a role that is another one by now.
+var errChanged = errors.New("the role changed")
+
+// configure configures the node. A role that is changed before it is Ready is
+// read again. Being stopped is no failure: the next start goes on.
 func configure(ctx context.Context) error {
 	out := console.Open("slipway")
 	report := status.NewReporter(status.File, out.Say, console.Uptime)
@@ -40,15 +43,20 @@ func configure(ctx context.Context) error {
 	defer watch.Close()
 	err = watch.There(ctx, func() { report.NoRole(configurator.RoleFile) })
 	for err == nil {
-		var again bool
-		if again, err = attempt(ctx, report); !again {
-			break
-		}
-		mended, cancel := context.WithTimeout(ctx, lookAgain)
-		if err = watch.Changed(mended); errors.Is(err, context.DeadlineExceeded) {
+		err = attempt(ctx, report, watch)
+		switch {
+		case err == nil || ctx.Err() != nil:
+			return nil
+		case errors.Is(err, errChanged):
+			report.Note("the role changed: it is read again")
 			err = nil
+		case mendable(err):
+			mended, cancel := context.WithTimeout(ctx, lookAgain)
+			if err = watch.Changed(mended); errors.Is(err, context.DeadlineExceeded) {
+				err = nil
+			}
+			cancel()
 		}
-		cancel()
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -56,15 +64,37 @@ func configure(ctx context.Context) error {
 	return err
 }
 
-// attempt configures the node as its role says by now, and tells whether
-// somebody has to mend something first.
-func attempt(ctx context.Context, report *status.Reporter) (again bool, err error) {
+// mendable tells whether somebody has to mend something before the node can go on.
+func mendable(err error) bool {
+	var fatal *configurator.FatalError
+	return errors.As(err, &fatal) || diag.ExitCode(err) == diag.ExitInput
+}
+
+// attempt configures the node as its role says by now. It fails with errChanged
+// once the role is another one.
+func attempt(ctx context.Context, report *status.Reporter, watch *configurator.Watch) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		if watch.Changed(ctx) == nil {
+			stop(errChanged)
+		}
+		close(watched)
+	}()
+	err := run(ctx, report)
+	stop(nil)
+	<-watched
+	if changed := context.Cause(ctx); err != nil && errors.Is(changed, errChanged) {
+		return changed
+	}
+	return err
+}
+
+func run(ctx context.Context, report *status.Reporter) error {
 	c, err := configurator.New(report)
 	if err != nil {
 		report.Refused(err)
-	} else {
-		err = c.Run(ctx)
+		return err
 	}
-	var fatal *configurator.FatalError
-	return err != nil && ctx.Err() == nil && (errors.As(err, &fatal) || diag.ExitCode(err) == diag.ExitInput), err
+	return c.Run(ctx)
 }
