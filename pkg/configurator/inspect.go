@@ -3,6 +3,9 @@ package configurator
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -14,6 +17,9 @@ import (
 // takes damaged keys for good ones. What can be made again is removed and
 // made again; the authorities never are.
 func (c *Configurator) inspect() error {
+	if err := c.inspectForeign(); err != nil {
+		return err
+	}
 	pki := c.pki()
 	if !c.journal.Done(c.founded()) {
 		if c.journal.Interrupted("authorities") {
@@ -47,6 +53,25 @@ func (c *Configurator) inspect() error {
 		}
 		return dropped, err
 	})
+}
+
+// inspectForeign refuses keys that nobody may have laid down on a node of its
+// role. A node that was Ready once runs on.
+func (c *Configurator) inspectForeign() error {
+	foreign := kubeadm.ForeignKeys(c.role)
+	for _, file := range slices.Sorted(maps.Keys(foreign)) {
+		if _, err := os.Stat(c.path(file)); errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		err := fmt.Errorf("%s %s (remove it here, and leave it out of the config)", file, foreign[file])
+		if !c.journal.Done(ready) {
+			return &FatalError{err}
+		}
+		c.status.Warn(err.Error())
+	}
+	return nil
 }
 
 // founded is the step after which all that others trust must be there.

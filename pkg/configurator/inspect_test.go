@@ -170,6 +170,35 @@ func TestDamageAfterReady(t *testing.T) {
 	}
 }
 
+// A node that is not to have the key of an authority does not go on with it;
+// one that was Ready says so.
+func TestForeignKeys(t *testing.T) {
+	whole := makePKI(t)
+	for _, c := range []struct {
+		name string
+		role role.Role
+		want string
+	}{
+		{"a worker", role.Role{Role: role.Worker}, `/etc/kubernetes/pki/ca.key does not go with role "worker": whoever has it owns the cluster (remove it here, and leave it out of the config)`},
+		{"an etcd member", role.Role{Role: role.Etcd}, `/etc/kubernetes/pki/ca.key does not go with role "etcd": whoever has it owns the cluster (remove it here, and leave it out of the config)`},
+		{"a control plane without etcd", role.Role{Role: role.ControlPlane, Etcd: &role.EtcdCluster{}}, "/etc/kubernetes/pki/etcd/ca.key does not go with etcd.members: a control plane needs the certificate only (remove it here, and leave it out of the config)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t, whole, "network")
+			s.role = &c.role
+			err := s.inspect()
+			if fatal := (&FatalError{}); !errors.As(err, &fatal) || err.Error() != c.want {
+				t.Errorf("got  %v\nwant %v", err, c.want)
+			}
+			s = newSite(t, whole, ready)
+			s.role = &c.role
+			if s.inspect(); !strings.Contains(strings.Join(*s.said, "\n"), "WARNING: "+c.want) {
+				t.Errorf("said %q", *s.said)
+			}
+		})
+	}
+}
+
 // A leaf that expired while the machine was off is made again at its next
 // start.
 func TestExpiredLeaf(t *testing.T) {

@@ -61,6 +61,24 @@ func NewPKI(dir string, r *role.Role) PKI {
 	return p
 }
 
+// ForeignKeys returns the keys of authorities that a node of a role must not
+// have, each with the reason; by their paths, which are absolute.
+func ForeignKeys(r *role.Role) map[string]string {
+	every := PKI{Dir: PKIDir, Authorities: slices.Collect(maps.Keys(AuthorityNames())), Accounts: true}
+	mine := NewPKI(PKIDir, r).AuthorityFiles()
+	foreign := map[string]string{}
+	for _, f := range every.AuthorityFiles() {
+		switch {
+		case filepath.Ext(f) != ".key" || slices.Contains(mine, f):
+		case r.Role == role.ControlPlane:
+			foreign[f] = "does not go with etcd.members: a control plane needs the certificate only"
+		default:
+			foreign[f] = fmt.Sprintf("does not go with role %q: whoever has it owns the cluster", r.Role)
+		}
+	}
+	return foreign
+}
+
 // Keyless returns the authorities whose certificates are there, but not their
 // keys: they are kept elsewhere, and sign there.
 func (p PKI) Keyless() []string {

@@ -24,20 +24,10 @@ type place struct{ why, hint string }
 // not for a node like it.
 func places(r *role.Role, files []File) map[string]place {
 	all := map[string]place{role.File: {"is the role's own place", "change the role itself"}}
-	certificates := kubeadm.PKI{Dir: kubeadm.PKIDir, Accounts: true}
-	for name := range kubeadm.AuthorityNames() {
-		certificates.Authorities = append(certificates.Authorities, name)
+	for f, why := range kubeadm.ForeignKeys(r) {
+		all[f] = place{why, "leave it out"}
 	}
 	mine := kubeadm.NewPKI(kubeadm.PKIDir, r).AuthorityFiles()
-	for _, f := range certificates.AuthorityFiles() {
-		switch {
-		case path.Ext(f) != ".key" || slices.Contains(mine, f):
-		case r.Role == role.ControlPlane:
-			all[f] = place{"does not go with etcd.members: a control plane needs the certificate only", "leave it out"}
-		default:
-			all[f] = place{`does not go with role "` + r.Role + `": whoever has it owns the cluster`, "leave it out"}
-		}
-	}
 	for _, f := range files {
 		// Of such a pair the node would have one half from here, the other from there.
 		if name, found := strings.CutSuffix(f.Path, ".crt"); found && slices.Contains(mine, f.Path) {
