@@ -162,8 +162,10 @@ func testHA(t *testing.T) {
 		order[0], order[last] = order[last], order[0]
 	}
 	early, late := order[:len(order)-1], order[len(order)-1:]
+	tenMinutes := time.After(10 * time.Minute)
 	c.start(early...)
 	c.joined(early...)
+	<-tenMinutes
 	c.start(late...)
 	c.joined(late...)
 	c.complete(c.members[0])

@@ -61,11 +61,6 @@ func newCluster(t *testing.T, name string) *cluster {
 		for range strings.Count(m.links, "%s") - 1 {
 			m.scene.opts.NICs = append(m.scene.opts.NICs, c.net.card(fmt.Sprintf("%s-%d", m.name, len(m.scene.opts.NICs))))
 		}
-		if len(members) > 1 {
-			// They share the processors of this machine: a second one of their own
-			// would mostly wait for the first.
-			m.scene.opts.CPUs = 1
-		}
 		m.scene.opts.Memory = map[string]int{"control-plane": 3072, "worker": 1536, "etcd": 1536}[m.role]
 		m.scene.key = members[0].scene.key
 		m.scene.keepKey()
