@@ -67,7 +67,7 @@ var ErrNone = errors.New("nothing to start")
 
 // methods is the table of architectures, by Go's names of them. The limits
 // are COMMAND_LINE_SIZE of their kernels (arch/*/include/uapi/asm/setup.h),
-// less the zero at the end.
+// less the zero at the end, and what a loader adds.
 func methods() map[string]Method {
 	return map[string]Method{
 		"amd64": uefi{
@@ -80,7 +80,8 @@ func methods() map[string]Method {
 			path:        "EFI/BOOT/BOOTAA64.EFI",
 			commandLine: 2047,
 		},
-		"ppc64le": openFirmware{commandLine: 2047},
+		// GRUB begins it with "BOOT_IMAGE=/vmlinux ".
+		"ppc64le": openFirmware{commandLine: 2047 - len("BOOT_IMAGE=/"+kernelPath+" ")},
 		"s390x":   ibmZ{},
 	}
 }

@@ -67,13 +67,32 @@ func fatLabel(r io.ReaderAt, boot, otherwise []byte) string {
 	return strings.TrimRight(string(otherwise), " \x00")
 }
 
-// Read copies the config of a medium to a directory, where Ignition takes it
-// as the user's (user.ign). A platform's config Ignition fetches itself.
+// Read copies the config of a medium or disk to a directory, where Ignition
+// takes it as the user's (user.ign): of a disk, it would do so on some
+// architectures only. A platform's config Ignition fetches itself.
 func (s Source) Read(to string) error {
-	if s.Medium == "" {
-		return nil
+	switch {
+	case s.Medium != "":
+		return s.read("/run/slipway/medium", to)
+	case s.Disk != "":
+		data := s.local()
+		switch {
+		case len(bytes.TrimSpace(data)) == 0:
+			return diag.Inputf("reading the config of %s: it is empty", s.Disk)
+		case len(data) >= most:
+			return diag.Inputf("reading the config of %s: it is larger than %d MiB", s.Disk, most>>20)
+		}
+		return keep(data, to)
 	}
-	return s.read("/run/slipway/medium", to)
+	return nil
+}
+
+// keep lays a config down where Ignition takes it as the user's.
+func keep(data []byte, to string) error {
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, "user.ign"), data, 0o600)
 }
 
 func (s Source) read(at, to string) error {
@@ -82,10 +101,7 @@ func (s Source) read(at, to string) error {
 		if err != nil {
 			return fmt.Errorf("reading %s of %s: %w", ConfigName, s.Medium, err)
 		}
-		if err := os.MkdirAll(to, 0o700); err != nil {
-			return err
-		}
-		return os.WriteFile(filepath.Join(to, "user.ign"), data, 0o600)
+		return keep(data, to)
 	})
 }
 

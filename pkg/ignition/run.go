@@ -36,6 +36,7 @@ const (
 type Runner struct {
 	Say func(format string, args ...any) // to the person in front of it
 	env []string
+	dir string // where programs may write what they name without a folder
 	raw []byte // the config as it was found on this machine, if it was
 }
 
@@ -49,6 +50,8 @@ func (r *Runner) Run(ctx context.Context, s Source) error {
 	if err := os.MkdirAll(filepath.Dir(neednet), 0o700); err != nil {
 		return err
 	}
+	// z/VM's vmur writes the config to where it runs; the root cannot be written to.
+	r.dir = filepath.Dir(neednet)
 	// Both would expose the config's secrets until the next boot.
 	defer os.RemoveAll(filepath.Dir(neednet))
 	defer os.Remove(cache)
@@ -252,7 +255,7 @@ func Refuse(why string) error { return os.WriteFile(refusal, []byte(why), 0o600)
 // without secrets; if it takes long, now and then what it says meanwhile.
 func (r *Runner) run(ctx context.Context, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = r.env
+	cmd.Env, cmd.Dir = r.env, r.dir
 	cmd.WaitDelay = 10 * time.Second // what it started may hold its output open
 	var out tail
 	cmd.Stdout, cmd.Stderr = &out, &out

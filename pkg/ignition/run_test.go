@@ -50,6 +50,16 @@ func TestAProgramThatSucceeds(t *testing.T) {
 	}
 }
 
+// The root cannot be written to: where a program runs, it can.
+func TestAProgramWritesWhereItRuns(t *testing.T) {
+	r, _ := runner()
+	r.dir = t.TempDir()
+	must(t, r.run(t.Context(), "/bin/sh", "-c", "echo right > spooled.ign"))
+	if data, err := os.ReadFile(filepath.Join(r.dir, "spooled.ign")); string(data) != "right\n" {
+		t.Errorf("%q, %v", data, err)
+	}
+}
+
 func TestAProgramIsEndedWithItsContext(t *testing.T) {
 	r, _ := runner()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -14,6 +14,7 @@ import (
 type Source struct {
 	Platform string // ignition's name of it
 	Medium   string // device labelled SLIPWAY, or ""
+	Disk     string // device that holds nothing but a config, or ""
 	What     string // for people
 	raw      string // where the config lies as it is, if it does
 }
@@ -49,7 +50,7 @@ func (m machine) detect(commandLine map[string]string) (Source, bool) {
 		return Source{Platform: "qemu", What: "the hypervisor (fw_cfg)", raw: raw}, true
 	}
 	if device := m.disk(serial); device != "" {
-		return Source{Platform: "qemu", What: "the disk with serial number \"" + serial + "\"", raw: device}, true
+		return Source{Platform: "qemu", Disk: device, What: "the disk with serial number \"" + serial + "\"", raw: device}, true
 	}
 	if device := m.labelled(Label); device != "" {
 		return Source{Platform: "metal", Medium: device, What: device + ", labelled " + Label, raw: filepath.Join(systemConfig, "user.ign")}, true
@@ -117,7 +118,20 @@ func (s Source) local() []byte {
 	}
 	defer f.Close()
 	data, _ := io.ReadAll(io.LimitReader(f, most))
-	return bytes.TrimRight(data, "\x00")
+	data, _, _ = bytes.Cut(data, []byte{0}) // a disk is filled up with them
+	return data
+}
+
+// Ways tells people how a config can be delivered to a machine of an
+// architecture.
+func Ways(arch string) string {
+	hypervisor := map[string]string{
+		"amd64": ", or start it with fw_cfg opt/com.coreos/config",
+		"arm64": ", or start it with fw_cfg opt/com.coreos/config",
+		"s390x": ", or put it into z/VM's reader and start it with the kernel argument ignition.platform.id=zvm",
+	}
+	return "attach a disk or ISO labelled " + Label + " with the file " + ConfigName + ", or a disk with serial number \"" + serial + "\" that holds nothing else" +
+		hypervisor[arch] + ", or start it with the kernel argument ignition.config.url="
 }
 
 // most is how large a config may be.

@@ -3,6 +3,7 @@ package ignition
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -96,6 +97,36 @@ func TestDetect(t *testing.T) {
 			}
 			if ok && s.What == "" {
 				t.Error("it does not say where the config is from")
+			}
+		})
+	}
+}
+
+// What a disk holds is taken from it on every architecture, without the zeros
+// that fill it up.
+func TestReadADisk(t *testing.T) {
+	for name, c := range map[string]struct{ content, want, err string }{
+		"a config":         {"{\"a\":1}\x00\x00\x00", `{"a":1}`, ""},
+		"no room left":     {`{"a":1}`, `{"a":1}`, ""},
+		"an empty disk":    {"\x00\x00\x00", "", "it is empty"},
+		"more than it may": {strings.Repeat(" {}", most/3+1), "", "it is larger than 32 MiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			m := machine{filepath.Join(dir, "sys"), filepath.Join(dir, "dev")}
+			m.attach(t, "vdb", "ignition", []byte(c.content))
+			s, _ := m.detect(nil)
+			err := s.Read(filepath.Join(dir, "to"))
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) {
+					t.Errorf("got %v, want %q", err, c.err)
+				}
+				return
+			}
+			must(t, err)
+			data, err := os.ReadFile(filepath.Join(dir, "to/user.ign"))
+			if string(data) != c.want {
+				t.Errorf("got %q, %v; want %q", data, err, c.want)
 			}
 		})
 	}

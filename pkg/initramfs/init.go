@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -305,8 +306,7 @@ func (b *boot) waitForConfig() (ignition.Source, error) {
 		}
 		if !said {
 			said = true
-			b.say("NO CONFIG WAS DELIVERED. This machine waits for one: attach a disk or ISO labelled %s with the file %s, or start it with fw_cfg opt/com.coreos/config or the kernel argument ignition.config.url=.",
-				ignition.Label, ignition.ConfigName)
+			b.say("NO CONFIG WAS DELIVERED. This machine waits for one: %s.", ignition.Ways(runtime.GOARCH))
 			b.say("nothing was changed; it starts again in %s", patience)
 		}
 		if time.Now().After(deadline) {
