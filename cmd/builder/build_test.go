@@ -80,6 +80,10 @@ func TestBadInputToBuild(t *testing.T) {
 			s.complete(t)
 			s.edit(t, "profiles/p.yaml", "package: linux", "options: [DM_VERITY], package: linux")
 		}, want: `DIR/profiles/p.yaml:8:19: package "linux" brings no configuration of its kernel to look for kernel.options in (name another kernel, or leave kernel.options empty)`, exit: diag.ExitInput, allowed: []string{"lock.json"}},
+		{name: "module that the kernel lacks", prepare: func(t *testing.T, s *site) {
+			s.complete(t)
+			s.edit(t, "profiles/p.yaml", "package: linux", "require: [nvme], package: linux")
+		}, want: `DIR/profiles/p.yaml:8:20: the kernel of package "linux" has no module "nvme" (name another kernel in kernel.package)`, exit: diag.ExitInput, allowed: []string{"lock.json"}},
 		{name: "unknown component of the archive", prepare: func(t *testing.T, s *site) {
 			s.edit(t, "profiles/p.yaml", "suite: trixie", "suite: trixie\n  components: [main, non-free]")
 		}, want: `DIR/profiles/p.yaml:4:22: suite trixie…`, exit: diag.ExitInput},

@@ -190,6 +190,9 @@ func (r *run) kernel(ctx context.Context, c *composed, packages []*deb.Package) 
 	if err != nil {
 		return nil, err
 	}
+	if err := r.requiredModules(all, kept); err != nil {
+		return nil, err
+	}
 	early := kept.Closure(r.Profile.Kernel.Initrd)
 	c.firmware = r.wantedFirmware(kept, early)
 	if c.modules, err = early.Uncompressed(ctx, r.Store); err != nil {
@@ -211,6 +214,24 @@ func (r *run) kernel(ctx context.Context, c *composed, packages []*deb.Package) 
 	}
 	stage.Done(progress.Result{Note: fmt.Sprintf("%s: %d of %d modules", c.image.KernelRelease, len(kept.Modules()), len(all.Modules()))})
 	return b.Tree(), nil
+}
+
+// requiredModules checks that what is kept of a kernel's modules has what the
+// profile cannot do without.
+func (r *run) requiredModules(all, kept *kmod.Set) error {
+	missing, err := kept.Missing(r.Profile.Kernel.Require)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	at := r.Profile.Origin("kernel.require", missing[0])
+	never, err := all.Missing(missing[:1])
+	if err != nil {
+		return err
+	}
+	if len(never) > 0 {
+		return diag.At(at, "name another kernel in kernel.package", "the kernel of package %q has no module %q", r.Profile.Kernel.Package, missing[0])
+	}
+	return diag.At(at, "take it from one of the lists", "kernel.prune takes the module %q away", missing[0])
 }
 
 // kernelOptions checks that the kernel was built with what the profile needs.

@@ -227,6 +227,30 @@ func TestClosure(t *testing.T) {
 	}
 }
 
+func TestMissing(t *testing.T) {
+	s := readRoot(t, install(t, sample(nil)), nil)
+	pruned, err := s.Prune([]string{"sound", "drivers", "fs"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ asked, all, pruned string }{
+		{"", "", ""},
+		{"ext4 loop crc32c-intel", "", "ext4 loop"},
+		{"proc_fs proc-fs", "", ""}, // built in
+		{"nvme ext4", "nvme", "nvme ext4"},
+	} {
+		for name, of := range map[string]struct {
+			set  *Set
+			want string
+		}{"all": {s, c.all}, "pruned": {pruned, c.pruned}} {
+			missing, err := of.set.Missing(strings.Fields(c.asked))
+			if got := strings.Join(missing, " "); err != nil || got != of.want {
+				t.Errorf("%q of %s: %q, %v; want %q", c.asked, name, got, err, of.want)
+			}
+		}
+	}
+}
+
 // What modprobe finds in the indexes of a tree.
 func TestLookup(t *testing.T) {
 	tr, err := readRoot(t, install(t, sample(nil)), nil).Tree()

@@ -196,6 +196,7 @@ func (p *Profile) take(own *Profile, doc *document.Document) {
 	list("kernel.commandLine", &p.Kernel.CommandLine, own.Kernel.CommandLine)
 	list("kernel.options", &p.Kernel.Options, own.Kernel.Options)
 	list("kernel.prune", &p.Kernel.Prune, own.Kernel.Prune)
+	list("kernel.require", &p.Kernel.Require, own.Kernel.Require)
 	list("kernel.firmware.keep", &p.Kernel.Firmware.Keep, own.Kernel.Firmware.Keep)
 	list("kernel.firmware.waive", &p.Kernel.Firmware.Waive, own.Kernel.Firmware.Waive)
 	list("kernel.initrd", &p.Kernel.Initrd, own.Kernel.Initrd)

@@ -53,6 +53,7 @@ type Kernel struct {
 	CommandLine []string `yaml:"commandLine" json:"commandLine,omitempty" doc:"Words of the kernel command line."`
 	Options     []string `yaml:"options" json:"options,omitempty" doc:"Options that the kernel must have been built with, in it or as modules: DM_VERITY."`
 	Prune       []string `yaml:"prune" json:"prune,omitempty" doc:"Modules left out: path globs below kernel/, a directory takes all in it."`
+	Require     []string `yaml:"require" json:"require,omitempty" doc:"Modules that must be left, or built into the kernel: drivers that machines cannot do without."`
 	Firmware    Firmware `yaml:"firmware" json:"firmware,omitzero" doc:"Files that the kernel's modules load into their devices. Those of the packages that no module asks for are left out."`
 	Initrd      []string `yaml:"initrd" json:"initrd,omitempty" doc:"Modules the initrd carries, with what they depend on; names the kernel lacks are passed over."`
 }
