@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"debug/pe"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -180,15 +183,26 @@ func TestTablesFitTerminals(t *testing.T) {
 	}
 }
 
-// What is said of the image that was built is what its lock says, and what
-// other programs find in it.
-func TestInspectTheBuiltImage(t *testing.T) {
-	dir := filepath.Join("..", "..", "out", "cp-"+runtime.GOARCH)
-	disk := filepath.Join(dir, "disk.raw")
-	l, err := lock.Read(filepath.Join(dir, "lock.json"))
-	if _, statErr := os.Stat(disk); err != nil || l == nil || statErr != nil {
+// What is said of images that were built is what their locks say, and what
+// other programs find in them.
+func TestInspectTheBuiltImages(t *testing.T) {
+	disks, err := filepath.Glob("../../out/*/disk.raw")
+	if err != nil || len(disks) == 0 {
 		t.Skipf("no image was baked: make image (%v)", err)
 	}
+	for _, disk := range disks {
+		dir := filepath.Dir(disk)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			l, err := lock.Read(filepath.Join(dir, "lock.json"))
+			if err != nil || l == nil {
+				t.Skipf("not baked here: there is no lock (%v)", err)
+			}
+			inspectBuilt(t, disk, l)
+		})
+	}
+}
+
+func inspectBuilt(t *testing.T, disk string, l *lock.Lock) {
 	out, err := again(t, "inspect", "--output", "json", disk)
 	if err != nil {
 		t.Fatal(err)
@@ -241,6 +255,7 @@ func TestInspectTheBuiltImage(t *testing.T) {
 			t.Errorf("sgdisk does not know of %+v:\n%s", p, table)
 		}
 	}
+	judgeBoot(t, disk, r)
 	whole := judge(t, "unsquashfs", "-cat", files[r.Root.Partition], "usr/lib/os-release")
 	if printed, err := again(t, "inspect", disk, "cat", "etc/os-release"); err != nil || printed != whole {
 		t.Errorf("%v; /etc/os-release is\n%s, and unsquashfs has\n%s", err, printed, whole)
@@ -254,6 +269,65 @@ func TestInspectTheBuiltImage(t *testing.T) {
 		doc := "  usr/share/doc/" + p.Name
 		if p.Licences != nil && p.In[0] == "root" && !strings.Contains(docs, doc+"/copyright") && !strings.Contains(docs, doc+" ->") {
 			t.Errorf("package %s has licences, but no copyright file", p.Name)
+		}
+	}
+}
+
+// judgeBoot compares what a report says of kernel, initrd and command line with
+// what other programs find. None but builder knows s390x's boot records.
+func judgeBoot(t *testing.T, disk string, r image.Report) {
+	t.Helper()
+	i := slices.IndexFunc(r.Partitions, func(p image.Partition) bool { return p.Content == "FAT32" })
+	if i < 0 {
+		return
+	}
+	copied := func(name string) string {
+		file := filepath.Join(t.TempDir(), path.Base(name))
+		judge(t, "mcopy", "-i", disk+"@@"+decimal(r.Partitions[i].Offset), "::/"+name, file)
+		return file
+	}
+	var kernel, initrd []byte
+	var err error
+	loader := map[string]string{"amd64": "EFI/BOOT/BOOTX64.EFI", "arm64": "EFI/BOOT/BOOTAA64.EFI"}[r.Architecture]
+	if loader == "" {
+		if kernel, err = os.ReadFile(copied("vmlinux")); err != nil {
+			t.Fatal(err)
+		}
+		if initrd, err = os.ReadFile(copied("initrd")); err != nil {
+			t.Fatal(err)
+		}
+		if config, err := os.ReadFile(copied("grub/grub.cfg")); err != nil || !strings.Contains(string(config), " "+r.Boot.CommandLine+"\n") {
+			t.Errorf("%v; grub.cfg is\n%s\nwithout the command line %s", err, config, r.Boot.CommandLine)
+		}
+	} else {
+		uki, err := pe.Open(copied(loader))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer uki.Close()
+		section := func(name string) []byte {
+			s := uki.Section(name)
+			if s == nil {
+				t.Fatalf("there is no section %s", name)
+			}
+			data, err := s.Data()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return data[:s.VirtualSize] // without what fills it up
+		}
+		kernel, initrd = section(".linux"), section(".initrd")
+		if line := strings.TrimRight(string(section(".cmdline")), "\x00"); line != r.Boot.CommandLine {
+			t.Errorf("the command line is %q, not %q", line, r.Boot.CommandLine)
+		}
+	}
+	for name, c := range map[string]struct {
+		data []byte
+		size int64
+		hash string
+	}{"kernel": {kernel, r.Boot.Kernel.Size, r.Boot.Kernel.SHA256}, "initrd": {initrd, r.Boot.Initrd.Size, r.Boot.Initrd.SHA256}} {
+		if sum := sha256.Sum256(c.data); int64(len(c.data)) != c.size || hex.EncodeToString(sum[:]) != c.hash {
+			t.Errorf("the %s has %d bytes and the digest %x, not %d and %s", name, len(c.data), sum, c.size, c.hash)
 		}
 	}
 }
