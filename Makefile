@@ -44,6 +44,7 @@ qemu-test: judges image ## boot all roles of all architectures and all topologie
 	bin/builder build --profile worker-$(ARCH) --profile etcd-$(ARCH) --profile worker-$(FOREIGN) $(patsubst %,--profile worker-metal-%,$(filter amd64 arm64,$(ARCH))) --profile qemu-tests/profiles/host-$(ARCH).yaml
 	bin/builder build --profile $(PROFILE) --lock out/$(PROFILE)/lock.json --no-cache --out out/again/$(PROFILE)
 	cmp out/again/$(PROFILE)/disk.raw out/$(PROFILE)/disk.raw
+	SLIPWAY_BAKED="cp-$(ARCH) worker-$(ARCH) etcd-$(ARCH)" $(GO) test -count=1 -v -run 'TestConfinedBuild|TestInspectTheBuiltImages' ./cmd/builder
 	$(GO) test -count=1 -timeout 480m -parallel 2 -v $(if $(filter-out $(shell $(GO) env GOARCH),$(ARCH)),$(if $(filter .,$(RUN)),-skip '^TestTopology$$')) -run '$(if $(filter $(RUN),$(TOPOLOGIES)),^TestTopology$$/^$(RUN)$$,$(RUN))' ./qemu-tests/...
 	$(if $(and $(filter file,$(origin ARCH)),$(filter .,$(RUN))),set -e; for a in $(HOSTS); do $(MAKE) qemu-test ARCH=$$a; done)
 

@@ -15,11 +15,13 @@ import (
 	"testing"
 )
 
-// TestConfinedBuild builds the image once more, elsewhere: as nobody, in other
+// TestConfinedBuild builds images once more, in one run, elsewhere: as nobody, in other
 // directories and another time zone, under another umask, with everything but
 // the big components made anew, with a PATH that holds only go, and without
 // the system calls that tools for images usually need. Every program that is executed
-// and every attempt at such a call is traced. The disk must be the same, bit for bit.
+// and every attempt at such a call is traced. The disks must be the same, bit for bit.
+// SLIPWAY_BAKED names the profiles, of any architecture; without it, it is the
+// control plane for this machine's.
 func TestConfinedBuild(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute; run without -short")
@@ -33,10 +35,15 @@ func TestConfinedBuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := "cp-" + runtime.GOARCH
-	want := filepath.Join(project, "out", name, "disk.raw")
-	if !exists(want) || !exists(defaultStore()) {
-		t.Skip("no image was baked: make image")
+	names := strings.Fields(os.Getenv("SLIPWAY_BAKED"))
+	if len(names) == 0 {
+		names = []string{"cp-" + runtime.GOARCH}
+	}
+	baked := func(name, file string) string { return filepath.Join(project, "out", name, file) }
+	for _, name := range names {
+		if !exists(baked(name, "disk.raw")) || !exists(defaultStore()) {
+			t.Skipf("no image was baked: make image PROFILE=%s", name)
+		}
 	}
 	dir, err := os.MkdirTemp("", "slipway confined ") // with a space, and not where tests usually are
 	if err != nil {
@@ -78,10 +85,14 @@ func TestConfinedBuild(t *testing.T) {
 		run(t, "chmod", "755", dir)
 		args = append(args, "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs")
 	}
-	args = append(args, "sh", "-c", `umask 077; cd "$1" && exec "$2" build --profile "$3" --project "$4" --store "$5" --out "$6" --lock "$7"`, "sh",
-		filepath.Join(dir, "tmp"), builder, name, dir, store, filepath.Join(dir, "out"), filepath.Join(dir, "lock.json"))
-	run(t, "cp", filepath.Join(project, "out", name, "lock.json"), filepath.Join(dir, "lock.json"))
-	run(t, "chmod", "644", filepath.Join(dir, "lock.json"))
+	args = append(args, "sh", "-c", `umask 077; cd "$1"; shift; exec "$@"`, "sh", filepath.Join(dir, "tmp"),
+		builder, "build", "--project", dir, "--store", store, "--out", filepath.Join(dir, "out"))
+	for _, name := range names {
+		args = append(args, "--profile", name)
+		lock := filepath.Join(dir, "profiles", name+".lock")
+		run(t, "cp", baked(name, "lock.json"), lock)
+		run(t, "chmod", "644", lock)
+	}
 	cmd := exec.CommandContext(t.Context(), "strace", args...)
 	cmd.Env = []string{
 		"PATH=" + filepath.Join(dir, "path"), "HOME=" + filepath.Join(dir, "home"), "TMPDIR=" + filepath.Join(dir, "tmp"),
@@ -104,8 +115,14 @@ func TestConfinedBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkTrace(t, string(trace), builder, filepath.Dir(filepath.Dir(compiler)), filepath.Join(dir, "path", "go"))
-	if got, want := digest(t, filepath.Join(dir, "out", "disk.raw")), digest(t, want); got != want {
-		t.Errorf("the disk's sha256 is %s here and %s in out/%s; if anything changed since that was baked, run make image first", got, want, name)
+	for _, name := range names {
+		disk := filepath.Join(dir, "out", name, "disk.raw")
+		if len(names) == 1 {
+			disk = filepath.Join(dir, "out", "disk.raw")
+		}
+		if got, want := digest(t, disk), digest(t, baked(name, "disk.raw")); got != want {
+			t.Errorf("the disk's sha256 is %s here and %s in out/%s; if anything changed since that was baked, run make image PROFILE=%[3]s first", got, want, name)
+		}
 	}
 }
 
