@@ -27,6 +27,10 @@ type Method interface {
 	// returned.
 	Write(ctx context.Context, disk io.WriterAt, partitions []gpt.Partition, p Payload) (int64, error)
 
+	// Loader returns the digest of the program that Write puts before the
+	// kernel, from the packages' files, as Read returns it.
+	Loader(file func(path string) tree.Content) (string, error)
+
 	// Read returns what a disk with those partitions starts: ErrNone if it
 	// does not start this way.
 	Read(disk Disk, partitions []gpt.Partition) (*Contents, error)
@@ -60,6 +64,9 @@ type Contents struct {
 	Method         string // "UEFI", "Open Firmware", "IBM Z"
 	Kernel, Initrd *io.SectionReader
 	CommandLine    string
+	// Loader is the SHA-256, in hexadecimal, of the program before the kernel,
+	// without what depends on the image. "" if the firmware needs none.
+	Loader string
 }
 
 // ErrNone says that a disk does not start in a way that is known.
@@ -151,8 +158,10 @@ func checkStart(kernel tree.Content, magic, hint, loader string) error {
 }
 
 // file returns a file that a package is known to have.
-func (p Payload) file(path, pkg string) ([]byte, error) {
-	c := p.File(path)
+func (p Payload) file(path, pkg string) ([]byte, error) { return readFile(p.File, path, pkg) }
+
+func readFile(file func(string) tree.Content, path, pkg string) ([]byte, error) {
+	c := file(path)
 	if c == nil {
 		return nil, &Fault{"os.packages", "add package " + pkg, fmt.Errorf("no package has %s", path)}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/slipway-os/slipway/pkg/gpt"
+	"github.com/slipway-os/slipway/pkg/tree"
 	"github.com/slipway-os/slipway/pkg/zipl"
 )
 
@@ -31,6 +32,8 @@ func (ibmZ) Write(ctx context.Context, disk io.WriterAt, partitions []gpt.Partit
 	}
 	return p.Kernel.Size() + p.Initrd.Size(), err
 }
+
+func (ibmZ) Loader(func(string) tree.Content) (string, error) { return "", nil }
 
 func (ibmZ) Read(disk Disk, _ []gpt.Partition) (*Contents, error) {
 	c, err := zipl.Read(disk, disk.Size())

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func (o openFirmware) Write(ctx context.Context, disk io.WriterAt, partitions []
 	// The file system's own number: that of another disk cannot stand in.
 	serial := p.serial()
 	commands := fmt.Sprintf("search.fs_uuid %04X-%04X root\nset prefix=($root)/grub\n", serial>>16, serial&0xffff)
-	core, err := grub.Core(func(name string) ([]byte, error) { return p.file(grubFolder+name, "grub-ieee1275-bin") }, grubModules(), commands)
+	core, err := grubCore(p.File, commands)
 	if err != nil {
 		return 0, err
 	}
@@ -79,12 +80,28 @@ func (o openFirmware) Write(ctx context.Context, disk io.WriterAt, partitions []
 	}, p)
 }
 
+func grubCore(file func(string) tree.Content, commands string) ([]byte, error) {
+	return grub.Core(func(name string) ([]byte, error) { return readFile(file, grubFolder+name, "grub-ieee1275-bin") }, grubModules(), commands)
+}
+
+func (openFirmware) Loader(file func(string) tree.Content) (string, error) {
+	core, err := grubCore(file, "")
+	if err != nil {
+		return "", err
+	}
+	c, err := grub.ReadCore(bytes.NewReader(core))
+	if err != nil {
+		return "", err
+	}
+	return c.Digest, nil
+}
+
 func (o openFirmware) Read(disk Disk, partitions []gpt.Partition) (*Contents, error) {
 	prep, ok := partition(partitions, gpt.TypePReP)
 	if !ok {
 		return nil, ErrNone
 	}
-	_, err := grub.ReadCore(io.NewSectionReader(disk, prep.Offset, prep.Size))
+	core, err := grub.ReadCore(io.NewSectionReader(disk, prep.Offset, prep.Size))
 	if errors.Is(err, grub.ErrNone) {
 		return nil, ErrNone
 	}
@@ -106,6 +123,7 @@ func (o openFirmware) Read(disk Disk, partitions []gpt.Partition) (*Contents, er
 	if err != nil {
 		return nil, fmt.Errorf("reading the boot partition: %w", err)
 	}
+	c.Loader = core.Digest
 	return c, nil
 }
 

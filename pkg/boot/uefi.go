@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,6 +53,17 @@ func (u uefi) Write(ctx context.Context, disk io.WriterAt, partitions []gpt.Part
 	return image.Size(), writeFAT(ctx, disk, partitions[0], map[string]tree.Content{u.path: image}, p)
 }
 
+func (u uefi) Loader(file func(string) tree.Content) (string, error) {
+	stub, err := readFile(file, u.stub, "systemd-boot-efi")
+	if err != nil {
+		return "", err
+	}
+	return uki.StubDigest(bytes.NewReader(stub), sectionNames())
+}
+
+// sectionNames are the sections that are added to a stub, in order.
+func sectionNames() []string { return []string{".osrel", ".cmdline", ".uname", ".initrd", ".linux"} }
+
 func (u uefi) Read(disk Disk, partitions []gpt.Partition) (*Contents, error) {
 	part, ok := partition(partitions, gpt.TypeESP)
 	if !ok {
@@ -72,6 +84,9 @@ func (u uefi) Read(disk Disk, partitions []gpt.Partition) (*Contents, error) {
 		return nil, fmt.Errorf("reading the EFI system partition: %w", err)
 	}
 	c := &Contents{Method: "UEFI"}
+	if c.Loader, err = uki.StubDigest(f, sectionNames()); err != nil {
+		return nil, err
+	}
 	if c.Kernel, err = uki.ReadSection(f, ".linux"); err != nil {
 		return nil, err
 	}

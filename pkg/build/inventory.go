@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/slipway-os/slipway/pkg/boot"
 	"github.com/slipway-os/slipway/pkg/component"
 	"github.com/slipway-os/slipway/pkg/copyright"
 	"github.com/slipway-os/slipway/pkg/deb"
@@ -23,6 +24,13 @@ func (r *run) putInventory(b *tree.Builder, c *composed, packages map[string]*de
 	var err error
 	if inventory.Kernel, err = r.describeKernel(c); err != nil {
 		return err
+	}
+	method, err := boot.For(r.arch)
+	if err != nil {
+		return err
+	}
+	if inventory.Loader, err = method.Loader(c.file); err != nil {
+		return r.fault(fmt.Errorf("reading the loader: %w", err))
 	}
 	if inventory.Packages, err = describePackages(r.lock, packages); err != nil {
 		return err

@@ -2,8 +2,10 @@ package grub
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"debug/elf"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +19,9 @@ var ErrNone = errors.New("no GRUB core image")
 type Contents struct {
 	Modules  []string // names, in order
 	Commands string   // run first
+	// Digest is the SHA-256, in hexadecimal, of GRUB's own programs in it: of its
+	// kernel and the modules, and where they are started.
+	Digest string
 }
 
 // maxCore bounds the modules of a core image, in bytes.
@@ -35,24 +40,36 @@ func ReadCore(r io.ReaderAt) (*Contents, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading GRUB's core image: %w", err)
 	}
+	programs := sha256.New()
+	binary.Write(programs, binary.BigEndian, f.Entry)
+	var c *Contents
 	for _, p := range f.Progs {
 		if p.Type != elf.PT_LOAD || p.Filesz < infoSize || p.Filesz > maxCore {
 			continue
 		}
 		data := make([]byte, p.Filesz)
-		if _, err := io.ReadFull(p.Open(), data[:infoSize]); err != nil || string(data[:4]) != moduleMagic {
-			continue
-		}
 		if _, err := io.ReadFull(p.Open(), data); err != nil {
 			return nil, fmt.Errorf("reading GRUB's core image: %w", err)
 		}
-		return readObjects(data)
+		if string(data[:4]) != moduleMagic {
+			binary.Write(programs, binary.BigEndian, []uint64{p.Vaddr, p.Memsz})
+			programs.Write(data)
+			continue
+		}
+		if c, err = readObjects(data, programs); err != nil {
+			return nil, err
+		}
+		break
 	}
-	return nil, fmt.Errorf("%w: an ELF file, but none of its segments has modules", ErrNone)
+	if c == nil {
+		return nil, fmt.Errorf("%w: an ELF file, but none of its segments has modules", ErrNone)
+	}
+	c.Digest = hex.EncodeToString(programs.Sum(nil))
+	return c, nil
 }
 
-// readObjects reads the segment of modules.
-func readObjects(data []byte) (*Contents, error) {
+// readObjects reads the segment of modules, which it copies to programs.
+func readObjects(data []byte, programs io.Writer) (*Contents, error) {
 	be := binary.BigEndian
 	offset, size := uint64(be.Uint32(data[4:])), uint64(be.Uint32(data[8:]))
 	if size > uint64(len(data)) || offset < infoSize || offset > size {
@@ -72,6 +89,7 @@ func readObjects(data []byte) (*Contents, error) {
 				return nil, fmt.Errorf("reading GRUB's core image: module %d: %w", len(c.Modules)+1, err)
 			}
 			c.Modules = append(c.Modules, name)
+			programs.Write(object)
 		case objectConfig:
 			text, _, _ := bytes.Cut(object, []byte{0})
 			c.Commands += string(text)

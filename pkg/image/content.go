@@ -12,6 +12,7 @@ import (
 
 	"github.com/slipway-os/slipway/pkg/container"
 	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/gpt"
 	"github.com/slipway-os/slipway/pkg/manifest"
 )
 
@@ -61,12 +62,20 @@ func (d *Disk) compare(r *Report, m manifest.Image, inventory manifest.Inventory
 	if d.start().contents == nil {
 		return nil
 	}
-	part := d.bootPartition()
+	part, loader := d.bootPartition(), d.bootPartition()
+	for _, p := range d.parts {
+		if p.Type == gpt.TypePReP {
+			loader = p.Name
+		}
+	}
 	if m.Architecture != d.arch {
 		r.damaged("", fmt.Sprintf("its partitions are for %s, its root for %q", d.arch, m.Architecture))
 	}
 	if k := r.Boot.Kernel; k.SHA256 != inventory.Kernel.SHA256 {
 		r.damaged(part, "its kernel is not the one that the image was built with")
+	}
+	if want := inventory.Loader; want != "" && r.Boot.Loader != want {
+		r.damaged(loader, "its loader is not the one that the image was built with")
 	}
 	if r.Boot.CommandLine != inventory.Kernel.CommandLine {
 		r.damaged(part, fmt.Sprintf("its command line is not the one that the image was built with: %q", inventory.Kernel.CommandLine))

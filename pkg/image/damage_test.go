@@ -16,6 +16,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/image"
 	"github.com/slipway-os/slipway/pkg/image/imagetest"
+	"github.com/slipway-os/slipway/pkg/uki/ukitest"
 )
 
 // A flipped bit is reported with the name of the partition it is in.
@@ -51,6 +52,10 @@ func TestFlippedBits(t *testing.T) {
 			d.Flip(t, "boot", find(t, d, "boot", []byte(imagetest.CommandLine))+5)
 		},
 			`partition "boot" of image FILE is damaged: its command line is not the one that the image was built with: "` + imagetest.CommandLine + `"`, true},
+		{"in the stub", "amd64", func(t *testing.T, d *imagetest.Disk) { d.Flip(t, "boot", find(t, d, "boot", []byte(ukitest.Code))) },
+			`partition "boot" of image FILE is damaged: its loader is not the one that the image was built with`, true},
+		{"in GRUB", "ppc64le", func(t *testing.T, d *imagetest.Disk) { d.Flip(t, "prep", find(t, d, "prep", []byte("normal\x00"))) },
+			`partition "prep" of image FILE is damaged: its loader is not the one that the image was built with`, true},
 		{"in the table of partitions", "amd64", func(t *testing.T, d *imagetest.Disk) { d.Flip(t, "boot", 1024+70-d.Part(t, "boot").Offset) },
 			`image FILE is damaged: checking the partition table: the checksum of its entries is wrong`, true},
 	} {
@@ -122,8 +127,13 @@ func TestARootThatCannotBeReadIsStillVerified(t *testing.T) {
 }
 
 func TestAnInitrdOfAnotherDisk(t *testing.T) {
-	disk, other := imagetest.Write(t, "s390x"), imagetest.Write(t, "arm64")
-	disk.Overwrite(t, "boot", find(t, disk, "boot", disk.Initrd), other.Initrd)
+	disk, other := imagetest.Write(t, "ppc64le"), imagetest.Write(t, "s390x")
+	room := len(disk.Initrd) - len(other.Initrd)
+	if room < 0 {
+		t.Fatal("the other initrd is longer: take it the other way around")
+	}
+	// Zeros between archives mean nothing.
+	disk.Overwrite(t, "boot", find(t, disk, "boot", disk.Initrd), append(make([]byte, room), other.Initrd...))
 	_, err := open(t, disk.File).Inspect(t.Context(), image.InspectOptions{})
 	if err == nil || !strings.Contains(err.Error(), "no partition has that in its UUID") || diag.ExitCode(err) != diag.ExitInput {
 		t.Errorf("got %v", err)

@@ -103,7 +103,7 @@ func (d *Disk) inspectBoot(r *Report) error {
 		return d.unreadable(d.bootPartition(), "the initrd", err)
 	}
 	r.Boot = Boot{
-		Method: c.Method, CommandLine: c.CommandLine,
+		Method: c.Method, CommandLine: c.CommandLine, Loader: c.Loader,
 		Kernel: Kernel{Release: release, Size: c.Kernel.Size(), SHA256: digest.String()},
 		Initrd: Initrd{Size: c.Initrd.Size(), Uncompressed: s.initrd.size, SHA256: hex.EncodeToString(h.Sum(nil))},
 	}

@@ -47,6 +47,7 @@ type Partition struct {
 // Boot is what the firmware starts.
 type Boot struct {
 	Method      string `json:"method" doc:"UEFI, Open Firmware (GRUB), or IBM Z (zIPL). Empty: nothing that could be read."`
+	Loader      string `json:"loader" doc:"SHA-256 of the program before the kernel, without what depends on the image. Empty: the firmware needs none."`
 	Kernel      Kernel `json:"kernel"`
 	Initrd      Initrd `json:"initrd"`
 	CommandLine string `json:"commandLine" doc:"The kernel's."`

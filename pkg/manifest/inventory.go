@@ -8,8 +8,9 @@ const InventoryPath = "usr/share/slipway/inventory.json"
 type Inventory struct {
 	Format     int         `json:"format"` // InventoryFormat
 	Kernel     Kernel      `json:"kernel"`
-	Packages   []Package   `json:"packages"`   // sorted by name
-	Components []Component `json:"components"` // sorted by name
+	Loader     string      `json:"loader,omitempty"` // as boot.Contents has it
+	Packages   []Package   `json:"packages"`         // sorted by name
+	Components []Component `json:"components"`       // sorted by name
 }
 
 // InventoryFormat is the version of the inventory's format.

@@ -8,10 +8,12 @@ import (
 	"crypto/sha256"
 	"debug/pe"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/slipway-os/slipway/pkg/tree"
 )
@@ -194,6 +196,50 @@ func (r *reader) ReadAt(p []byte, off int64) (int, error) {
 		return len(p), io.EOF
 	}
 	return len(p), nil
+}
+
+// StubDigest returns the SHA-256, in hexadecimal, of the stub at the start of r,
+// which may be an image that sections were added to: of its headers, without
+// what adding them changes, and of its own sections.
+func StubDigest(r io.ReaderAt, added []string) (string, error) {
+	f, err := pe.NewFile(r)
+	if err != nil {
+		return "", fmt.Errorf("reading the unified kernel image: %w", err)
+	}
+	le := binary.LittleEndian
+	start := make([]byte, 0x40)
+	if _, err := r.ReadAt(start, 0); err != nil {
+		return "", fmt.Errorf("reading the unified kernel image: %w", err)
+	}
+	head := le.Uint32(start[0x3c:])
+	size := int64(head) + 24 + int64(f.SizeOfOptionalHeader)
+	if head < 0x40 || f.SizeOfOptionalHeader < minOptional || size > maxStub {
+		return "", errors.New("reading the unified kernel image: its headers contradict themselves")
+	}
+	headers := make([]byte, size)
+	if _, err := r.ReadAt(headers, 0); err != nil {
+		return "", fmt.Errorf("reading the unified kernel image: %w", err)
+	}
+	optional := headers[head+24:]
+	le.PutUint16(headers[head+6:], 0) // number of sections
+	le.PutUint32(optional[8:], 0)     // size of initialised data
+	le.PutUint32(optional[56:], 0)    // size of the image
+	le.PutUint32(optional[64:], 0)    // checksum
+	h := sha256.New()
+	h.Write(headers)
+	for _, s := range f.Sections {
+		if slices.Contains(added, s.Name) {
+			continue
+		}
+		if s.Size > maxStub {
+			return "", fmt.Errorf("reading the unified kernel image: section %q of %d bytes", s.Name, s.Size)
+		}
+		fmt.Fprintln(h, s.SectionHeader)
+		if _, err := io.Copy(h, io.NewSectionReader(r, int64(s.Offset), int64(s.Size))); err != nil {
+			return "", fmt.Errorf("reading the unified kernel image: %w", err)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // ReadSection returns the content of a section of an image.

@@ -98,7 +98,7 @@ func Write(t testing.TB, arch string) *Disk {
 	t.Helper()
 	d := &Disk{File: filepath.Join(t.TempDir(), "disk.raw"), Release: "6.12.107-" + arch}
 	d.Kernel = KernelImage(arch, d.Release)
-	d.Inventory = inventory(t, d.Kernel)
+	d.Inventory = inventory(t, arch, d.Kernel)
 	d.Images = images(t, arch)
 	d.Root = rootTree(t, d, arch)
 	must := func(err error) {
@@ -179,14 +179,22 @@ func initrd(t testing.TB, m manifest.Initrd) []byte {
 	return out.Bytes()
 }
 
-func inventory(t testing.TB, image []byte) manifest.Inventory {
+func inventory(t testing.TB, arch string, image []byte) manifest.Inventory {
 	t.Helper()
+	method, err := boot.For(arch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loader, err := method.Loader(Loaders)
+	if err != nil {
+		t.Fatal(err)
+	}
 	digest, err := kernel.Digest(io.NewSectionReader(bytes.NewReader(image), 0, int64(len(image))))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return manifest.Inventory{
-		Format: manifest.InventoryFormat,
+		Format: manifest.InventoryFormat, Loader: loader,
 		Kernel: manifest.Kernel{Package: "linux-image-test", SHA256: digest.String(), CommandLine: CommandLine},
 		Packages: []manifest.Package{
 			{Name: "bash", Version: "5.2.37-2+b10", Architecture: "amd64", Source: "bash", SourceVersion: "5.2.37-2", Licences: []string{"GPL-3+"}, In: []string{"root"}},

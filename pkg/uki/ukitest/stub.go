@@ -3,6 +3,9 @@ package ukitest
 
 import "encoding/binary"
 
+// Code is what lies in a stub's section.
+const Code = "the code of a stub"
+
 // Stub returns a PE program for amd64, or arm64, with one section and room for
 // a few more. It is whole, but does nothing.
 func Stub(arm bool) []byte {
@@ -31,5 +34,6 @@ func Stub(arm bool) []byte {
 	le.PutUint32(s[12:], 0x1000)
 	le.PutUint32(s[16:], 0x400)
 	le.PutUint32(s[20:], 0x400)
+	copy(b[0x400:], Code)
 	return b
 }
