@@ -51,6 +51,12 @@ func newCluster(t *testing.T, name string) *cluster {
 	members := of.members
 	c := &cluster{t: t, net: newNetwork(t), dir: t.TempDir(), members: members, description: of.description}
 	kinds := map[string]string{"control-plane": "cp"}
+	planes := 0
+	for _, m := range members {
+		if m.role == "control-plane" {
+			planes++
+		}
+	}
 	for _, m := range members {
 		kind := kinds[m.role]
 		if kind == "" {
@@ -60,6 +66,11 @@ func newCluster(t *testing.T, name string) *cluster {
 		m.scene = c.net.machine(arch, baked(t, kind+"-"+arch), m.name, cmp.Or(m.reach, m.ip))
 		for range strings.Count(m.links, "%s") - 1 {
 			m.scene.opts.NICs = append(m.scene.opts.NICs, c.net.card(fmt.Sprintf("%s-%d", m.name, len(m.scene.opts.NICs))))
+		}
+		if planes > 1 {
+			// Each has a processor of this machine's to itself, more or less: two of one
+			// that take turns with two of another wait for each other.
+			m.scene.opts.CPUs = 1
 		}
 		m.scene.opts.Memory = map[string]int{"control-plane": 3072, "worker": 1536, "etcd": 1536}[m.role]
 		m.scene.key = members[0].scene.key
