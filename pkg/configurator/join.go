@@ -45,15 +45,17 @@ func (c *Configurator) joinAsControlPlane() []step {
 	steps = append(steps,
 		c.certificatesStep("join phase control-plane-prepare certs"),
 		c.kubeconfigsStep("join phase control-plane-prepare kubeconfig"),
-		c.planeStep("join phase control-plane-prepare control-plane", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
+		c.heldPlaneStep("join phase control-plane-prepare control-plane", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
 	)
 	steps = append(append(steps, c.shareSteps()...), c.kubeletStep("join phase kubelet-start"))
 	if c.role.Etcd == nil {
 		steps = append(steps, step{name: "etcd", doing: "joining etcd", run: c.joinEtcd, next: podsTellMore, clean: c.dropManifests("etcd")})
 	}
 	return append(steps,
+		c.releaseStep("serve", "starting the API server", "kube-apiserver"),
 		c.admittedStep(),
 		step{name: "api", doing: "waiting for the API server of this node", run: c.waitOwnAPI, next: podsTellMore},
+		c.releaseStep("managers", "starting controller manager and scheduler", "kube-controller-manager", "kube-scheduler"),
 		c.phaseStep("mark", "marking the node as control plane", "join phase control-plane-join mark-control-plane"),
 		c.joinedStep(),
 	)

@@ -99,7 +99,7 @@ func (c *Configurator) dropManifests(names ...string) func() error {
 	return func() error {
 		var files []string
 		for _, n := range names {
-			files = append(files, filepath.Join(c.path(kubeadm.ConfigDir), "manifests", n+".yaml"))
+			files = append(files, c.manifest(n))
 		}
 		return removeAll(files...)
 	}
