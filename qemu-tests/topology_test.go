@@ -67,9 +67,10 @@ func newCluster(t *testing.T, name string) *cluster {
 		for range strings.Count(m.links, "%s") - 1 {
 			m.scene.opts.NICs = append(m.scene.opts.NICs, c.net.card(fmt.Sprintf("%s-%d", m.name, len(m.scene.opts.NICs))))
 		}
-		if planes > 1 {
+		if planes > 1 && m != members[0] {
 			// Each has a processor of this machine's to itself, more or less: two of one
-			// that take turns with two of another wait for each other.
+			// that take turns with two of another wait for each other. The first has
+			// pods of the whole cluster, too, which together ask for more than one.
 			m.scene.opts.CPUs = 1
 		}
 		m.scene.opts.Memory = map[string]int{"control-plane": 3072, "worker": 1536, "etcd": 1536}[m.role]

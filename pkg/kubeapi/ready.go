@@ -304,6 +304,12 @@ func (o *Object) unready() string {
 			return short(why)
 		}
 	}
+	for _, c := range o.Status.Conditions {
+		if c.Type == "PodScheduled" && c.Status == "False" && c.Message != "" {
+			why, _, _ := strings.Cut(c.Message, ". ") // then comes what else was tried
+			return short(o.Status.Phase + ": " + why)
+		}
+	}
 	return short(cmp.Or(o.Status.Message, o.Status.Reason, o.Status.Phase, "no status yet"))
 }
 
