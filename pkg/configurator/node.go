@@ -29,6 +29,7 @@ func (c *Configurator) node(ctx context.Context) error {
 	if c.pinned.NodeName != "" {
 		return c.writeConfig(c.pinned)
 	}
+	c.warnOfSize()
 	name, err := c.name()
 	if err != nil {
 		return err
