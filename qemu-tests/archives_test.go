@@ -41,7 +41,7 @@ systemd:
 // them to be Ready is printed side by side.
 func TestArchives(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes two first boots, for which `make test` has no time: `make qemu-test RUN=TestArchives` runs it")
+		t.Skip("not run: the time for two first boots, ten minutes and more, is missing in `make test`; `make qemu-test RUN=TestArchives` bakes the image, installs what this needs and runs it")
 	}
 	dir := t.TempDir()
 	archives, disk := filepath.Join(dir, "archives"), filepath.Join(dir, "archives.raw")

@@ -35,14 +35,13 @@ func TestConfinedBuild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := strings.Fields(os.Getenv("SLIPWAY_BAKED"))
-	if len(names) == 0 {
-		names = []string{"cp-" + runtime.GOARCH}
-	}
-	baked := func(name, file string) string { return filepath.Join(project, "out", name, file) }
+	names, asked := baked()
+	of := func(name, file string) string { return filepath.Join(project, "out", name, file) }
 	for _, name := range names {
-		if !exists(baked(name, "disk.raw")) || !exists(defaultStore()) {
-			t.Skipf("no image was baked: make image PROFILE=%s", name)
+		for _, wanted := range []string{of(name, "disk.raw"), of(name, "lock.json"), defaultStore()} {
+			if !exists(wanted) {
+				notBaked(t, asked, name, wanted)
+			}
 		}
 	}
 	dir, err := os.MkdirTemp("", "slipway confined ") // with a space, and not where tests usually are
@@ -90,7 +89,7 @@ func TestConfinedBuild(t *testing.T) {
 	for _, name := range names {
 		args = append(args, "--profile", name)
 		lock := filepath.Join(dir, "profiles", name+".lock")
-		run(t, "cp", baked(name, "lock.json"), lock)
+		run(t, "cp", of(name, "lock.json"), lock)
 		run(t, "chmod", "644", lock)
 	}
 	cmd := exec.CommandContext(t.Context(), "strace", args...)
@@ -120,10 +119,30 @@ func TestConfinedBuild(t *testing.T) {
 		if len(names) == 1 {
 			disk = filepath.Join(dir, "out", "disk.raw")
 		}
-		if got, want := digest(t, disk), digest(t, baked(name, "disk.raw")); got != want {
+		if got, want := digest(t, disk), digest(t, of(name, "disk.raw")); got != want {
 			t.Errorf("the disk's sha256 is %s here and %s in out/%s; if anything changed since that was baked, run make image PROFILE=%[3]s first", got, want, name)
 		}
 	}
+}
+
+// baked returns the profiles whose images are to be tested, and whether somebody
+// named them: then each has to be there.
+func baked() (names []string, asked bool) {
+	if names := strings.Fields(os.Getenv("SLIPWAY_BAKED")); len(names) > 0 {
+		return names, true
+	}
+	return []string{"cp-" + runtime.GOARCH}, false
+}
+
+// notBaked ends a test that lacks an image: make test, which bakes one first and
+// names it, fails; go test by itself goes without.
+func notBaked(t *testing.T, asked bool, name, missing string) {
+	t.Helper()
+	text := fmt.Sprintf("%s is missing, for the image was not baked: `make image PROFILE=%s` bakes it; `make test` does that, too, before it runs this", missing, name)
+	if asked {
+		t.Fatal(text)
+	}
+	t.Skip(text)
 }
 
 // copyStore copies what takes long to make: the big components. Everything

@@ -73,19 +73,17 @@ func mendable(err error) bool {
 // attempt configures the node as its role says by now. It fails with errChanged
 // once the role is another one.
 func attempt(ctx context.Context, report *status.Reporter, watch *configurator.Watch) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	watched := make(chan struct{})
+	ctx, stop := context.WithCancel(ctx)
+	watched := make(chan bool, 1)
 	go func() {
-		if watch.Changed(ctx) == nil {
-			stop(errChanged)
-		}
-		close(watched)
+		watched <- watch.Changed(ctx) == nil
+		stop()
 	}()
 	err := run(ctx, report)
-	stop(nil)
-	<-watched
-	if changed := context.Cause(ctx); err != nil && errors.Is(changed, errChanged) {
-		return changed
+	stop()
+	// A node that is Ready takes the secrets out of its role itself.
+	if changed := <-watched; changed && err != nil {
+		return errChanged
 	}
 	return err
 }

@@ -231,7 +231,7 @@ func (r *run) requiredModules(all, kept *kmod.Set) error {
 	if len(never) > 0 {
 		return diag.At(at, "name another kernel in kernel.package", "the kernel of package %q has no module %q", r.Profile.Kernel.Package, missing[0])
 	}
-	return diag.At(at, "take it from one of the lists", "kernel.prune takes the module %q away", missing[0])
+	return diag.At(at, "prune less, or leave it out of kernel.require", "kernel.prune takes the module %q away", missing[0])
 }
 
 // kernelOptions checks that the kernel was built with what the profile needs.

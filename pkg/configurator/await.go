@@ -68,14 +68,14 @@ func (w *Watch) Changed(ctx context.Context) error {
 	for {
 		n, err := w.events.Read(buffer)
 		switch {
+		case err == nil && names(buffer[:n], filepath.Base(w.file)):
+			return nil // whatever ended meanwhile: it is not said again
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, os.ErrDeadlineExceeded): // of the last time, which ended just now
 			w.events.SetReadDeadline(time.Time{})
 		case err != nil:
 			return fmt.Errorf("watching for %q: %w", w.file, err)
-		case names(buffer[:n], filepath.Base(w.file)):
-			return nil
 		}
 	}
 }

@@ -253,23 +253,29 @@ func TestValidateAccepts(t *testing.T) {
 		if err := validate.Image(back); err != nil {
 			t.Errorf("%s: %v", b.Reference, err)
 		}
-		layers, err := b.Image.Layers()
+		checkLayers(t, b.Reference, b.Image)
+	}
+}
+
+// checkLayers compares what an image's layers hold with what they say.
+func checkLayers(t *testing.T, name string, img v1.Image) {
+	t.Helper()
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, l := range layers {
+		r, err := l.Compressed()
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i, l := range layers {
-			r, err := l.Compressed()
-			if err != nil {
-				t.Fatal(err)
-			}
-			digest, size, err := v1.SHA256(r)
-			r.Close()
-			if want, _ := l.Digest(); err != nil || digest != want {
-				t.Errorf("%s: layer %d is %s, and says %s (%v)", b.Reference, i, digest, want, err)
-			}
-			if want, _ := l.Size(); size != want {
-				t.Errorf("%s: layer %d has %d bytes, and says %d", b.Reference, i, size, want)
-			}
+		digest, size, err := v1.SHA256(r)
+		r.Close()
+		if want, _ := l.Digest(); err != nil || digest != want {
+			t.Errorf("%s: layer %d is %s, and says %s (%v)", name, i, digest, want, err)
+		}
+		if want, _ := l.Size(); size != want {
+			t.Errorf("%s: layer %d has %d bytes, and says %d", name, i, size, want)
 		}
 	}
 }

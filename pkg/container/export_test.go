@@ -100,21 +100,7 @@ func TestExportedImagesAreThoseOfTheRoot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		layers, err := img.Layers()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, l := range layers {
-			r, err := l.Compressed()
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, _, err := v1.SHA256(r)
-			r.Close()
-			if digest, _ := l.Digest(); err != nil || got != digest {
-				t.Errorf("%s: layer %s is %s (%v)", ref, digest, got, err)
-			}
-		}
+		checkLayers(t, ref, img)
 	}
 	if len(want) > 0 {
 		t.Errorf("not exported: %v", want)
