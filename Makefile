@@ -12,6 +12,10 @@ HOSTS   := $(filter-out $(shell $(GO) env GOARCH),amd64 arm64 ppc64le s390x)
 TOPOLOGIES := single pair ha external-etcd dual-stack own-ca external-ca mixed-arch bond-vlan token
 # The worker of another architecture in one of them.
 FOREIGN := $(if $(filter arm64,$(ARCH)),amd64,arm64)
+# A profile to merge over all that are built: WITH=qemu-tests/profiles/frozen.yaml
+# where a mirror is not of one piece.
+WITH    ?=
+BUILD    = bin/builder build $(WITH:%=--with=%)
 # What the tests judge Slipway's work with.
 JUDGES  := qemu-system-x86 qemu-system-arm qemu-system-ppc qemu-system-s390x qemu-utils ovmf qemu-efi-aarch64 squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool openssl nftables haproxy keepalived openssh-client
 
@@ -27,13 +31,13 @@ bin/%: FORCE
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '-s -w' -o $@ ./cmd/$*
 
 image: bin/builder ## bake an image: make image [PROFILE=cp-amd64], or several: PROFILE="cp-amd64 worker-amd64"
-	bin/builder build $(PROFILE:%=--profile=%)
+	$(BUILD) $(PROFILE:%=--profile=%)
 
 images: bin/builder ## bake all that 'builder profiles' lists
-	bin/builder build --all
+	$(BUILD) --all
 
 hosts: bin/builder # small images of the other architectures
-	bin/builder build $(HOSTS:%=--profile=qemu-tests/profiles/host-%.yaml)
+	$(BUILD) $(HOSTS:%=--profile=qemu-tests/profiles/host-%.yaml)
 
 test: lint judges image hosts ## everything: unit tests with the race detector, then boots in QEMU
 	bin/builder inspect out/$(PROFILE)/disk.raw cat usr/bin/kubeadm > bin/kubeadm && chmod +x bin/kubeadm
@@ -41,7 +45,7 @@ test: lint judges image hosts ## everything: unit tests with the race detector, 
 	SLIPWAY_HOSTS="$(HOSTS)" $(GO) test -count=1 -short -timeout 75m -parallel 2 -v ./qemu-tests/...
 
 qemu-test: judges image ## boot all roles of all architectures and all topologies, and bake anew: make qemu-test [RUN=name] [ARCH=s390x]
-	bin/builder build --profile worker-$(ARCH) --profile etcd-$(ARCH) --profile worker-$(FOREIGN) $(patsubst %,--profile worker-metal-%,$(filter amd64 arm64,$(ARCH))) --profile qemu-tests/profiles/host-$(ARCH).yaml
+	$(BUILD) --profile worker-$(ARCH) --profile etcd-$(ARCH) --profile worker-$(FOREIGN) $(patsubst %,--profile worker-metal-%,$(filter amd64 arm64,$(ARCH))) --profile qemu-tests/profiles/host-$(ARCH).yaml
 	bin/builder build --profile $(PROFILE) --lock out/$(PROFILE)/lock.json --no-cache --out out/again/$(PROFILE)
 	cmp out/again/$(PROFILE)/disk.raw out/$(PROFILE)/disk.raw
 	SLIPWAY_BAKED="cp-$(ARCH) worker-$(ARCH) etcd-$(ARCH)" $(GO) test -count=1 -v -run 'TestConfinedBuild|TestInspectTheBuiltImages' ./cmd/builder

@@ -21,7 +21,7 @@ import (
 )
 
 type buildFlags struct {
-	profiles                                  []string
+	profiles, with                            []string
 	project, store, out, lock, mirror, output string
 	all, offline, noCache                     bool
 }
@@ -52,12 +52,14 @@ on from there.`,
   builder build --all --out /srv/images                            # /srv/images/PROFILE/disk.raw for each
   builder build --profile cp-amd64 --lock out/cp-amd64/lock.json   # the same again
   builder build --profile cp-amd64 --lock out/cp-amd64/lock.json --offline   # from the store alone
-  builder build --profile ./site.yaml --mirror http://mirror.example/debian`,
+  builder build --profile ./site.yaml --mirror http://mirror.example/debian
+  builder build --all --with site.yaml                             # a site's mirror and packages in each`,
 		Args: noneBut("profile"),
 		RunE: func(c *cobra.Command, _ []string) error { return runBuild(c, f) },
 	}
 	flags := c.Flags()
 	flags.StringArrayVarP(&f.profiles, "profile", "p", nil, "name of a profile, or the path of a file; may be repeated")
+	flags.StringArrayVar(&f.with, "with", nil, "name or path of a profile to merge over each of those that are built; may be repeated")
 	flags.BoolVar(&f.all, "all", false, "build every profile that 'builder profiles' lists")
 	flags.StringVar(&f.project, "project", "", "directory with profiles/, images/ and overlays/")
 	flags.StringVar(&f.store, "store", "", "directory of the store (default SLIPWAY_STORE, else the user's cache directory)")
@@ -68,6 +70,7 @@ on from there.`,
 	flags.BoolVar(&f.noCache, "no-cache", false, "make everything but compiled components anew")
 	flags.StringVar(&f.output, "output", "text", "text or json: how to print the result; of several profiles, or --all, JSON is an array")
 	c.RegisterFlagCompletionFunc("profile", completeProfiles)
+	c.RegisterFlagCompletionFunc("with", completeProfiles)
 	return c
 }
 
@@ -141,7 +144,7 @@ func (f *buildFlags) targets(dir profile.Dir) ([]build.Target, error) {
 	var targets []build.Target
 	by := map[string]string{} // flag by the name of its profile
 	for _, name := range names {
-		p, err := dir.Load(name)
+		p, err := dir.Load(name, f.with...)
 		wrong.add(err)
 		if p == nil {
 			continue

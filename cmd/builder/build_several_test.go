@@ -211,6 +211,26 @@ func TestSeveralProfilesInterrupted(t *testing.T) {
 	s.clean(t, "disk.raw", "lock.json", "result.json")
 }
 
+// What is merged over profiles is in each of them, and none changes its name.
+func TestProfilesWithASitesOwn(t *testing.T) {
+	t.Parallel()
+	s := family(t)
+	s.write(t, "site.yaml", "description: of a site\nos: {frozen: true}\n")
+	s.write(t, "more.yaml", "kernel: {commandLine: [site=1]}\n")
+	if _, _, err := s.watch(t.Context(), "--profile", "p", "--profile", "q", "--with", s.file("site.yaml"), "--with", s.file("more.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"p", "q"} {
+		out, err := again(t, "inspect", s.file("out/"+name+"/disk.raw"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !regexp.MustCompile(`\n  profile +`+name+`\n`).MatchString(out) || !regexp.MustCompile(`\n  command line +.* site=1\n`).MatchString(out) {
+			t.Errorf("%s came out as\n%s", name, out)
+		}
+	}
+}
+
 // What is wrong with any profile is found before anything is built of one.
 func TestBadInputToBuildOfSeveral(t *testing.T) {
 	const extended = `DIR/profiles/base.yaml:6:3: unknown field "packges" (did you mean "packages"?)`
@@ -232,6 +252,10 @@ func TestBadInputToBuildOfSeveral(t *testing.T) {
 			want: `--profile DIR/profiles/p.yaml: profile "p" is named already (--profile p), and both would go to the same folder`},
 		{name: "two that do not exist", args: "--profile pp --profile p --profile DIR/z.yaml",
 			want: `unknown profile "pp" (` + "`builder profiles` lists them)" + "\n" + `reading profile "DIR/z.yaml": there is no file DIR/z.yaml`},
+		{name: "with one that does not exist", args: "--profile p --profile q --with DIR/site.yaml", want: `reading profile "DIR/site.yaml": there is no file DIR/site.yaml`},
+		{name: "with one that is wrong", args: "--profile p --profile q --with DIR/site.yaml", prepare: func(t *testing.T, s *site) {
+			s.write(t, "site.yaml", "overlays: [x]\n")
+		}, want: `DIR/site.yaml:1:12: unknown overlay "x" (known: base, p, q, r)`},
 		{name: "one that can only be extended", args: "--profile p --profile base",
 			want: "DIR/profiles/base.yaml:1:1: architecture is missing (this profile can only be extended; `builder profiles` lists those that can be built)"},
 		{name: "what two extend", args: "--profile p --profile q",

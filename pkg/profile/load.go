@@ -37,10 +37,10 @@ func (d Dir) Names() ([]string, error) {
 }
 
 // Load reads a profile by its name in profiles/, or by the path of a file
-// (anything with a slash or that ends in .yaml), merges what it extends and
-// checks that it can be built.
-func (d Dir) Load(name string) (*Profile, error) {
-	p, err := d.Read(name)
+// (anything with a slash or that ends in .yaml), merges what it extends, merges
+// others over it, in order, and checks that it can be built.
+func (d Dir) Load(name string, over ...string) (*Profile, error) {
+	p, err := d.Read(name, over...)
 	if err != nil {
 		return nil, err
 	}
@@ -48,11 +48,13 @@ func (d Dir) Load(name string) (*Profile, error) {
 }
 
 // Read is Load without the check: for profiles that are only extended.
-func (d Dir) Read(name string) (*Profile, error) {
+func (d Dir) Read(name string, over ...string) (*Profile, error) {
 	p := &Profile{origins: map[string]diag.Position{}}
 	m := merger{dir: d, into: p, merged: map[string]bool{}}
-	if err := m.merge(name, d.file(name), diag.Position{}, nil); err != nil {
-		return nil, err
+	for _, n := range append([]string{name}, over...) {
+		if err := m.merge(n, d.file(n), diag.Position{}, nil); err != nil {
+			return nil, err
+		}
 	}
 	p.Name = strings.TrimSuffix(filepath.Base(name), ".yaml")
 	p.Extends = nil

@@ -143,6 +143,22 @@ func TestWhatSeveralExtendIsMergedOnce(t *testing.T) {
 	}
 }
 
+func TestProfilesMergedOverAnother(t *testing.T) {
+	d := project(t, map[string]string{
+		"p":    complete,
+		"base": "os: {packages: [dash]}\n",
+		"site": "extends: [base]\nos: {suite: forky}\ndisk: {state: 2GiB}\n",
+		"more": "disk: {state: 3GiB}\n",
+	})
+	p, err := d.Load("p", "site", "more")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Name != "p" || p.OS.Suite != "forky" || p.Disk.State != 3<<30 || !slices.Equal(p.OS.Packages, []string{"bash", "dash"}) {
+		t.Errorf("name %s, os %+v, state %s", p.Name, p.OS, p.Disk.State)
+	}
+}
+
 // Paths in a profile are as seen from its own directory, wherever one builds.
 func TestPathsAreRelativeToTheirFile(t *testing.T) {
 	d := project(t, map[string]string{"base": complete})
