@@ -6,6 +6,12 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // imports has a node import its images from a disk, as nodes do that may pull
@@ -36,6 +42,46 @@ systemd:
         RequiredBy=slipway-configure.service
 `
 
+// compressed makes an OCI archive anew with layers under gzip, as registries
+// serve them and tools save them.
+func compressed(t *testing.T, from, to string) {
+	t.Helper()
+	old, made := t.TempDir(), t.TempDir()
+	tool(t, "tar", "-C", old, "-xf", from)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	index, err := layout.ImageIndexFromPath(old)
+	must(err)
+	manifest, err := index.IndexManifest()
+	must(err)
+	archive, err := layout.Write(made, empty.Index)
+	must(err)
+	for _, d := range manifest.Manifests {
+		image, err := index.Image(d.Digest)
+		must(err)
+		config, err := image.ConfigFile()
+		must(err)
+		layers, err := image.Layers()
+		must(err)
+		again := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
+		for _, l := range layers {
+			zipped, err := tarball.LayerFromOpener(l.Uncompressed, tarball.WithMediaType(types.OCILayer))
+			must(err)
+			again, err = mutate.AppendLayers(again, zipped)
+			must(err)
+		}
+		again, err = mutate.ConfigFile(again, config)
+		must(err)
+		again = mutate.ConfigMediaType(again, types.OCIConfigJSON)
+		must(archive.AppendImage(again, layout.WithAnnotations(d.Annotations)))
+	}
+	tool(t, "tar", "-C", made, "-cf", to, ".")
+}
+
 // TestArchives starts a node with its baked images, and one that has to import
 // the same images from an archive first. Nothing else differs; what it takes
 // them to be Ready is printed side by side.
@@ -48,7 +94,9 @@ func TestArchives(t *testing.T) {
 	if err := os.Mkdir(archives, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	tool(t, "../bin/builder", "export", image(t), "--out", filepath.Join(archives, "images.tar"))
+	exported := filepath.Join(dir, "exported.tar")
+	tool(t, "../bin/builder", "export", image(t), "--out", exported)
+	compressed(t, exported, filepath.Join(archives, "images.tar"))
 	tool(t, "mkfs.ext4", "-q", "-L", "archives", "-d", archives, disk, "1G")
 
 	ready := func(name string, s *scene) float64 {

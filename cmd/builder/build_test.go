@@ -80,6 +80,10 @@ func TestBadInputToBuild(t *testing.T) {
 			s.complete(t)
 			s.edit(t, "profiles/p.yaml", "package: linux", "options: [DM_VERITY], package: linux")
 		}, want: `DIR/profiles/p.yaml:8:19: package "linux" brings no configuration of its kernel to look for kernel.options in (name another kernel, or leave kernel.options empty)`, exit: diag.ExitInput, allowed: []string{"lock.json"}},
+		{name: "command line that is too long", prepare: func(t *testing.T, s *site) {
+			s.complete(t)
+			s.edit(t, "profiles/p.yaml", "package: linux", "commandLine: ["+strings.Repeat("x", 3000)+"], package: linux")
+		}, want: `DIR/profiles/p.yaml:8:23: the command line has 3000 bytes, and the kernel takes 2047 (shorten it)`, exit: diag.ExitInput, allowed: []string{"lock.json"}},
 		{name: "module that the kernel lacks", prepare: func(t *testing.T, s *site) {
 			s.complete(t)
 			s.edit(t, "profiles/p.yaml", "package: linux", "require: [nvme], package: linux")

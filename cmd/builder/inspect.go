@@ -35,7 +35,9 @@ are followed as on the machine: they never lead out of the image.
 
 --verify reads every block of the root and compares it with the hash tree. What
 is damaged is named with its partition, and the exit status is 2. Kernel, initrd,
-command line and partition tables are always checked.`,
+command line and partition tables are always checked. Two things have nothing to
+compare them with: what no file of the boot partition takes, and the state
+partition, which the node fills.`,
 		Example: `  builder inspect out/cp-amd64/disk.raw
   builder inspect out/cp-amd64/disk.raw --verify
   builder inspect out/cp-amd64/disk.raw --output json | jq '.packages[] | {name, version, licences}'
