@@ -48,7 +48,7 @@ func configure(ctx context.Context) error {
 		case err == nil || ctx.Err() != nil:
 			return nil
 		case errors.Is(err, errChanged):
-			report.Note("the role changed: it is read again")
+			report.Note("the role changed: it is read again; what is done already stays as it is")
 			err = nil
 		case mendable(err):
 			mended, cancel := context.WithTimeout(ctx, lookAgain)

@@ -156,7 +156,8 @@ func (c *Configurator) waitReady(ctx context.Context) error {
 	switch {
 	case !c.bringsNetwork():
 		ask = c.hosted(client)
-	case c.journal.Done(ready), kubeadm.Disabled(c.role, "dns"): // without CoreDNS there may be no Deployment
+	// Without CoreDNS there may be no Deployment, without kube-proxy no DaemonSet.
+	case c.journal.Done(ready), kubeadm.Disabled(c.role, "dns"), kubeadm.Disabled(c.role, "proxy"):
 		ask = client.WaitingOn
 	}
 	return c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) { return ask(ctx, c.pinned.NodeName) })

@@ -45,6 +45,8 @@ type Configurator struct {
 	status  *status.Reporter
 	// phase runs one of kubeadm's: kubeadm.Phase on a node.
 	phase func(ctx context.Context, phase, config string, args ...string) error
+	// systemctl asks systemd.
+	systemctl func(ctx context.Context, args ...string) error
 }
 
 // New reads the role and the image's description, and checks the one against
@@ -52,7 +54,7 @@ type Configurator struct {
 func New(report *status.Reporter) (*Configurator, error) { return newAt("/", report) }
 
 func newAt(root string, report *status.Reporter) (*Configurator, error) {
-	c := &Configurator{root: root, status: report, phase: kubeadm.Phase}
+	c := &Configurator{root: root, status: report, phase: kubeadm.Phase, systemctl: systemctl}
 	data, err := os.ReadFile(c.path(imageFile))
 	if err == nil {
 		err = json.Unmarshal(data, &c.image)
@@ -131,14 +133,12 @@ func (c *Configurator) finish(again bool) error {
 }
 
 // needConfig writes the configuration of kubeadm's phases anew if one of the
-// steps that are due needs it and it was removed: after Ready it is.
+// steps that are due needs it: the role may have been mended, and after Ready
+// it was removed.
 func (c *Configurator) needConfig(steps []step) error {
 	due := func(s step) bool { return !s.always && !c.journal.Done(s.name) }
 	if !c.journal.Done("node") || !slices.ContainsFunc(steps, due) {
 		return nil
-	}
-	if _, err := os.Stat(c.path(kubeadmFile)); !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	return c.writeConfig(c.pinned)
 }

@@ -48,7 +48,7 @@ func (c *Configurator) standaloneKubelet(ctx context.Context) error {
 	if err := durable.WriteFile(filepath.Join(dir, "kubeadm-flags.env"), []byte(flags), 0o644); err != nil {
 		return err
 	}
-	return systemctl(ctx, "restart", "kubelet.service")
+	return c.systemctl(ctx, "restart", "kubelet.service")
 }
 
 func systemctl(ctx context.Context, args ...string) error {

@@ -22,8 +22,8 @@ func (c *Configurator) inspect() error {
 	}
 	pki := c.pki()
 	if !c.journal.Done(c.founded()) {
-		if c.journal.Interrupted("authorities") {
-			return nil // its step looks itself
+		if c.journal.Interrupted("authorities") || c.journal.Interrupted("shared") {
+			return nil // these steps look themselves
 		}
 		return c.inspectGiven(pki)
 	}

@@ -1,6 +1,7 @@
 package configurator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -289,6 +290,7 @@ func TestAUsersOwnAuthority(t *testing.T) {
 // the user's own lie in the same directories.
 func TestCleaningIsNarrow(t *testing.T) {
 	s := newSite(t, makePKI(t), "")
+	s.systemctl = func(context.Context, ...string) error { return nil }
 	theirs := []string{
 		"etc/kubernetes/manifests/kube-vip.yaml", "etc/kubernetes/manifests/my-etcd.yaml", "etc/kubernetes/audit.conf",
 		"etc/kubernetes/pki/other.crt", "var/lib/kubelet/pki/kubelet.crt", "etc/kubernetes/patches/etcd.yaml",

@@ -8,11 +8,15 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/durable"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/kubeapi"
 )
@@ -49,7 +53,7 @@ func (c *Configurator) joinAsControlPlane() []step {
 	)
 	steps = append(append(steps, c.shareSteps()...), c.kubeletStep("join phase kubelet-start"))
 	if c.role.Etcd == nil {
-		steps = append(steps, step{name: "etcd", doing: "joining etcd", run: c.joinEtcd, next: podsTellMore, clean: c.dropManifests("etcd")})
+		steps = append(steps, step{name: "etcd", doing: "joining etcd", run: c.joinEtcd, next: "a control plane that was joining and is gone keeps etcd from taking others: start it again, or `etcdctl member remove` it", clean: c.dropTornEtcd})
 	}
 	return append(steps,
 		c.releaseStep("serve", "starting the API server", "kube-apiserver"),
@@ -254,8 +258,67 @@ func (c *Configurator) joinEtcd(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := c.growEtcd(ctx, lease); err != nil {
+		// Who waits for its turn looks every now and then, and may be the one
+		// that etcd waits for.
+		select {
+		case <-ctx.Done():
+		case <-time.After(2 * c.forCluster("").most):
+		}
+		return err
+	}
+	return nil
+}
+
+// growEtcd makes this node a member of etcd.
+func (c *Configurator) growEtcd(ctx context.Context, lease *kubeapi.Lease) error {
 	defer lease.Keep(ctx)()
-	return c.phase(ctx, "join phase etcd-join", c.path(kubeadmFile))
+	ctx, stop := context.WithCancel(ctx)
+	kept := make(chan error, 1)
+	go func() { kept <- c.keepEtcd(ctx) }()
+	err := c.phase(ctx, "join phase etcd-join", c.path(kubeadmFile))
+	stop()
+	if lost := <-kept; err == nil {
+		err = lost
+	}
+	return err
+}
+
+// keepEtcd puts etcd's manifest on the disk once kubeadm has written it, and
+// before it makes this node a voter: without it after a power cut the cluster
+// would have lost its majority.
+func (c *Configurator) keepEtcd(ctx context.Context) error {
+	for !c.etcdIsWhole() {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	return durable.SyncTree(filepath.Dir(c.manifest("etcd")))
+}
+
+// dropTornEtcd removes etcd's manifest if it is not whole. A whole one may be
+// that of a voter, which the cluster cannot do without.
+func (c *Configurator) dropTornEtcd() error {
+	if c.etcdIsWhole() {
+		return nil
+	}
+	return c.dropManifests("etcd")()
+}
+
+// etcdIsWhole says whether etcd's manifest is all there: its end is the pod's
+// volumes.
+func (c *Configurator) etcdIsWhole() bool {
+	data, err := os.ReadFile(c.manifest("etcd"))
+	if err != nil {
+		return false
+	}
+	var pod struct {
+		Kind string
+		Spec struct{ Containers, Volumes []any }
+	}
+	return yaml.Unmarshal(data, &pod) == nil && pod.Kind == "Pod" && len(pod.Spec.Containers) > 0 && len(pod.Spec.Volumes) > 1
 }
 
 // waitAdmitted waits until the kubelet has a certificate of its own, and

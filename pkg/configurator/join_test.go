@@ -45,8 +45,8 @@ func configure(t *testing.T, role string) (c *Configurator, said *[]string) {
 
 func TestStepsOfEachRole(t *testing.T) {
 	for _, c := range []struct{ name, role, want string }{
-		{"a cluster's first", minimal, "node images network authorities certificates kubeconfigs etcd control-plane kubelet api managers subnet config proxy pod-network token admin mark joined dns coredns manifests ready"},
-		{"without add-ons", minimal + "kubeadm: [{kind: ClusterConfiguration, proxy: {disabled: true}, dns: {disabled: true}}]\n", "node images network authorities certificates kubeconfigs etcd control-plane kubelet api managers subnet config pod-network token admin mark joined manifests ready"},
+		{"a cluster's first", minimal, "node images network authorities vacant certificates kubeconfigs etcd control-plane kubelet api managers subnet config proxy pod-network token admin mark joined dns coredns manifests ready"},
+		{"without add-ons", minimal + "kubeadm: [{kind: ClusterConfiguration, proxy: {disabled: true}, dns: {disabled: true}}]\n", "node images network authorities vacant certificates kubeconfigs etcd control-plane kubelet api managers subnet config pod-network token admin mark joined manifests ready"},
 		{"one more control plane", joinPair, "node images network cluster certificates kubeconfigs control-plane kubelet etcd serve admitted api managers mark ready"},
 		{"one with etcd elsewhere", joinPair + "etcd: {members: [{name: e1, ip: 192.0.2.12}]}\n", "node images network cluster certificates kubeconfigs control-plane kubelet serve admitted api managers mark ready"},
 		{"worker", worker, "node images network cluster kubelet admitted ready"},
@@ -100,6 +100,33 @@ func TestWhatAJoiningNodeWasGiven(t *testing.T) {
 	must(t, n.inspect())
 	if err := n.waitCluster(t.Context()); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "no credentials to join with") {
 		t.Errorf("worker without credentials: %v", err)
+	}
+}
+
+// A control plane whose join of etcd is tried again may be a voter already: the
+// cluster could not do anything without it.
+func TestTryingToJoinEtcdAgain(t *testing.T) {
+	const whole = "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - name: etcd\n  volumes:\n  - name: etcd-certs\n  - name: etcd-data\n"
+	for _, c := range []struct {
+		name, manifest string
+		kept           bool
+	}{
+		{"whole", whole, true},
+		{"torn", whole[:len(whole)-30], false},
+		{"empty", "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n, _ := configure(t, joinPair)
+			write(t, n.root, kubeadm.ConfigDir+"/manifests/etcd.yaml", c.manifest)
+			for _, s := range n.steps() {
+				if s.name == "etcd" {
+					must(t, s.clean())
+				}
+			}
+			if _, err := os.Stat(n.manifest("etcd")); (err == nil) != c.kept {
+				t.Errorf("kept: %v", err == nil)
+			}
+		})
 	}
 }
 

@@ -36,9 +36,9 @@ func (c *Configurator) node(ctx context.Context) error {
 	}
 	var address, second string
 	if c.role.Role == role.Etcd {
-		m, err := c.role.Etcd.Member(name, podnet.HasAddress)
+		m, err := c.member(ctx, name)
 		if err != nil {
-			return &FatalError{diag.At(c.role.Position("etcd.members"), "name it there, or give it node.name", "%v", err)}
+			return err
 		}
 		name, address = m.Name, m.IP
 	} else if address, second, err = c.addresses(ctx, c.role.Cluster.PodSubnets); err != nil {
@@ -48,7 +48,7 @@ func (c *Configurator) node(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pinned.SecondIP = second
+	pinned.SecondIP, pinned.Kind = second, c.kind()
 	pinned.Keyless = c.keyless(kubeadm.NewPKI(c.path(kubeadm.PKIDir), c.role))
 	if err := durable.WriteFile(c.path("/etc/hostname"), []byte(name+"\n"), 0o644); err != nil {
 		return err
@@ -60,6 +60,32 @@ func (c *Configurator) node(ctx context.Context) error {
 		return err
 	}
 	return c.writeConfig(pinned)
+}
+
+// member finds out which of the etcd members this node is. By its address,
+// that may have to come from DHCP.
+func (c *Configurator) member(ctx context.Context, name string) (role.Member, error) {
+	deadline := time.Now().Add(time.Minute)
+	for said := false; ; {
+		m, err := c.role.Etcd.Member(name, podnet.HasAddress)
+		switch {
+		case err == nil:
+			if said {
+				c.status.Resumed()
+			}
+			return m, nil
+		case c.role.Node.Name != "" || time.Now().After(deadline):
+			return m, &FatalError{diag.At(c.role.Position("etcd.members"), "name it there, or give it node.name", "%v", err)}
+		case !said:
+			said = true
+			c.status.Waiting("this node has no address of an etcd member yet")
+		}
+		select {
+		case <-ctx.Done():
+			return m, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
 }
 
 // name is what the role names the node, else the host's name, else one from
@@ -120,12 +146,23 @@ func (c *Configurator) recall() error {
 		return &FatalError{fmt.Errorf("reading %s: it is damaged; restore it from a backup, or give the machine a fresh disk to configure it anew", pinnedFile)}
 	}
 	c.remember()
-	c.compare()
-	return nil
+	return c.compare()
 }
 
-// compare warns if the role was changed in what cannot change any more.
-func (c *Configurator) compare() {
+// compare warns if the role was changed in what cannot change any more, and
+// refuses one that goes through other steps than were begun: those that both
+// have would be taken for done.
+func (c *Configurator) compare() error {
+	if c.pinned.Kind != "" && c.pinned.Kind != c.kind() {
+		if c.begun() {
+			return &FatalError{diag.At(c.role.Position("role"), "take the change back, or give the machine a fresh disk", "this node was being set up as %s, and cannot become %s any more", c.pinned.Kind, c.kind())}
+		}
+		p := c.pinned
+		p.Kind = c.kind()
+		if err := c.pin(p); err != nil {
+			return err
+		}
+	}
 	for _, f := range []struct{ field, now, pinned string }{
 		{"node.name", c.role.Node.Name, c.pinned.NodeName},
 		{"node.ip", c.role.Node.IP, c.pinned.NodeIP},
@@ -135,6 +172,35 @@ func (c *Configurator) compare() {
 			c.status.Warn(fmt.Sprintf("%s is now %s, but this node was set up with %q and keeps that; a fresh disk takes the new one", f.field, f.now, f.pinned))
 		}
 	}
+	return nil
+}
+
+// kind is which steps the node goes through, for people.
+func (c *Configurator) kind() string {
+	switch {
+	case c.role.Role == role.Etcd:
+		return "an etcd member"
+	case c.role.Role == role.Worker:
+		return "a worker"
+	case c.role.Join != nil:
+		return "a control plane that joins"
+	}
+	return "a control plane that starts a cluster"
+}
+
+// begun says whether a step was begun that leaves anything of its own behind:
+// not those that all nodes have, nor to wait for the cluster.
+func (c *Configurator) begun() bool {
+	for _, s := range c.steps() {
+		switch s.name {
+		case "clock", "node", "images", "network", "cluster":
+			continue
+		}
+		if c.journal.Done(s.name) || c.journal.Interrupted(s.name) {
+			return true
+		}
+	}
+	return false
 }
 
 // remember lets the role have the subnets that it leaves to the cluster.

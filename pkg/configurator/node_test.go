@@ -103,6 +103,52 @@ func TestPinning(t *testing.T) {
 	}
 }
 
+// A mended role becomes kubeadm's configuration before the node is Ready.
+func TestAMendedRoleIsTaken(t *testing.T) {
+	n, _ := configure(t, minimal)
+	must(t, n.writeConfig(n.pinned))
+	must(t, n.journal.Begin("node"))
+	must(t, n.journal.End("node", 0))
+	write(t, n.root, RoleFile, minimal+"cluster: {name: mended}\n")
+	report, _ := newReport(t)
+	again, err := newAt(n.root, report)
+	must(t, err)
+	must(t, again.needConfig(again.steps()))
+	if data, err := os.ReadFile(n.path(kubeadmFile)); err != nil || !strings.Contains(string(data), "clusterName: mended") {
+		t.Errorf("%v\n%s", err, data)
+	}
+}
+
+// Steps of two kinds of node have names in common, and would be taken for done.
+func TestAChangedKind(t *testing.T) {
+	for _, c := range []struct{ name, begun, refused string }{
+		{"while it waits for the cluster", "cluster", ""},
+		{"once something of its own was made", "kubelet", "/etc/slipway/role.yaml:2:7: this node was being set up as a worker, and cannot become a control plane that joins any more (take the change back, or give the machine a fresh disk)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n, _ := configure(t, worker)
+			p := n.pinned
+			p.Kind = n.kind()
+			must(t, n.pin(p))
+			must(t, n.journal.Begin(c.begun))
+			write(t, n.root, RoleFile, joinPair)
+			report, _ := newReport(t)
+			again, err := newAt(n.root, report)
+			var fatal *FatalError
+			if c.refused != "" {
+				if !errors.As(err, &fatal) || err.Error() != c.refused {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			must(t, err)
+			if again.pinned.Kind != "a control plane that joins" {
+				t.Errorf("it is %s", again.pinned.Kind)
+			}
+		})
+	}
+}
+
 // Certificates and the cluster have the pinned name and address: whoever changes
 // them in the role must learn that it is too late.
 func TestChangedRole(t *testing.T) {

@@ -20,6 +20,11 @@ func (c *Configurator) forgetSecrets() error {
 	if err := removeAll(c.path(kubeadmFile), c.path(kubeadm.CredentialsFile), c.path(bootstrapConfig)); err != nil {
 		return err
 	}
+	for _, file := range []string{kubeadmFile, pinnedFile, RoleFile} {
+		if err := durable.RemoveUnfinished(c.path(file)); err != nil {
+			return err
+		}
+	}
 	if c.pinned.Token != "" || c.pinned.CertificateKey != "" {
 		p := c.pinned
 		p.Token, p.CertificateKey = "", ""

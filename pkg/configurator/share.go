@@ -1,6 +1,7 @@
 package configurator
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -18,11 +19,12 @@ func (c *Configurator) shareSteps() []step {
 	if c.role.VirtualIP == nil {
 		return nil
 	}
-	return []step{{name: "virtual-ip", doing: "sharing the virtual address", run: c.share, next: "journalctl -u haproxy -u keepalived tells more"}}
+	return []step{{name: "virtual-ip", doing: "sharing the virtual address", run: c.share, always: true, next: "journalctl -u haproxy -u keepalived tells more"}}
 }
 
 // share starts what gives the shared address to one of the control planes, and
-// passes connections to it on to all. Later boots start it by themselves.
+// passes connections to it on to all. Later boots start it by themselves, unless
+// the role names other control planes by then.
 func (c *Configurator) share(ctx context.Context) error {
 	if _, err := c.role.VirtualIP.Rank(c.pinned.NodeIP); err != nil {
 		return &FatalError{diag.At(c.role.Position("virtualIP.controlPlanes"), "name it there, or give the node node.ip", "%v", err)}
@@ -32,10 +34,15 @@ func (c *Configurator) share(ctx context.Context) error {
 		return err
 	}
 	_, port := kubeadm.SplitEndpoint(c.role.Cluster.Endpoint)
+	same := c.journal.Done("virtual-ip")
 	for file, content := range map[string][]byte{
 		loadbalancer.HAProxyFile:    loadbalancer.HAProxy(*c.role.VirtualIP, port, c.role.APIPort(), kubeadm.PKIDir+"/ca.crt"),
 		loadbalancer.KeepalivedFile: keepalived,
 	} {
+		if old, err := os.ReadFile(c.path(file)); err == nil && bytes.Equal(old, content) {
+			continue
+		}
+		same = false
 		if err := os.MkdirAll(filepath.Dir(c.path(file)), 0o755); err != nil {
 			return err
 		}
@@ -43,9 +50,12 @@ func (c *Configurator) share(ctx context.Context) error {
 			return err
 		}
 	}
+	if same {
+		return nil
+	}
 	units := []string{"haproxy.service", "keepalived.service"}
-	if err := systemctl(ctx, append([]string{"enable"}, units...)...); err != nil {
+	if err := c.systemctl(ctx, append([]string{"enable"}, units...)...); err != nil {
 		return err
 	}
-	return systemctl(ctx, append([]string{"restart"}, units...)...)
+	return c.systemctl(ctx, append([]string{"restart"}, units...)...)
 }

@@ -32,7 +32,8 @@ func (c *Configurator) startCluster() []step {
 	if c.role.Etcd != nil {
 		etcd = step{name: "etcd", doing: "waiting for the etcd cluster", run: c.waitEtcd, next: "firstboot status on the etcd members tells more"}
 	}
-	steps := append(c.withPods(), authorities, c.certificatesStep("init phase certs all"), kubeconfigs, etcd,
+	vacant := step{name: "vacant", doing: "making sure that the cluster does not run yet", run: c.vacant, next: tellsMore}
+	steps := append(c.withPods(), authorities, vacant, c.certificatesStep("init phase certs all"), kubeconfigs, etcd,
 		c.planeStep("init phase control-plane apiserver", "kube-apiserver"))
 	steps = append(append(steps, c.shareSteps()...),
 		c.kubeletStep("init phase kubelet-start"),

@@ -44,10 +44,10 @@ func (c *Configurator) phaseStep(name, doing, phase string, args ...string) step
 
 // prepare are the steps of every node.
 func (c *Configurator) prepare() []step {
-	return []step{
+	return append(c.clockStep(), []step{
 		{name: "node", doing: "finding out name and address", run: c.node, next: "is a cable in, is there DHCP? node.name and node.ip of the role pin both"},
 		{name: "images", doing: "checking the baked images", run: c.images, always: true, next: "journalctl -u slipway-seed -u containerd tells more"},
-	}
+	}...)
 }
 
 // withPods are the steps of every node of a cluster.
@@ -87,6 +87,11 @@ func (c *Configurator) planeStep(phase string, components ...string) step {
 func (c *Configurator) kubeletStep(phase string) step {
 	s := c.phaseStep("kubelet", "starting the kubelet", phase)
 	s.clean = func() error {
+		// One that an interrupted attempt started registers the node, and kubeadm
+		// takes that for another machine of the same name.
+		if err := c.systemctl(context.Background(), "stop", "kubelet.service"); err != nil {
+			return err
+		}
 		dir := c.path("/var/lib/kubelet")
 		return removeAll(filepath.Join(dir, "config.yaml"), filepath.Join(dir, "instance-config.yaml"), filepath.Join(dir, "kubeadm-flags.env"))
 	}

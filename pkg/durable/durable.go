@@ -57,6 +57,22 @@ func write(name string, mode fs.FileMode, content func(io.Writer) error, rename 
 	return SyncDir(dir)
 }
 
+// RemoveUnfinished removes what writers of a file left beside it that lost
+// power. None may be at work.
+func RemoveUnfinished(name string) error {
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(name), "."+filepath.Base(name)+"-*"))
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, file := range left {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // makeDir makes a directory and those above it. The entry of each that it
 // made is on the disk.
 func makeDir(dir string) error {

@@ -141,3 +141,24 @@ func TestWriteNewReplacesNothing(t *testing.T) {
 		t.Errorf("left %v, %v", entries, err)
 	}
 }
+
+// What a power cut left of writers is found by the name of the file.
+func TestRemoveUnfinished(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".a.yaml-123", ".a.yaml-4", "a.yaml", ".b.yaml-123", "a.yaml-5"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := durable.RemoveUnfinished(filepath.Join(dir, "a.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		left = append(left, e.Name())
+	}
+	if got, want := strings.Join(left, " "), ".b.yaml-123 a.yaml a.yaml-5"; err != nil || got != want {
+		t.Errorf("%q is left, not %q; %v", got, want, err)
+	}
+}

@@ -27,6 +27,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/manifest"
 	"github.com/slipway-os/slipway/pkg/modprobe"
 	"github.com/slipway-os/slipway/pkg/state"
+	"github.com/slipway-os/slipway/pkg/status"
 	"github.com/slipway-os/slipway/pkg/verity"
 )
 
@@ -167,6 +168,9 @@ func (b *boot) setClock() {
 		return
 	}
 	b.clockWrong = true
+	if err := errors.Join(os.MkdirAll(filepath.Dir(status.WrongClockFile), 0o755), os.WriteFile(status.WrongClockFile, nil, 0o644)); err != nil {
+		b.say("noting that the clock was wrong: %v", err)
+	}
 	b.say("THE CLOCK IS WRONG: it says %s, which is before this image was made; it is set to %s",
 		now.UTC().Format(time.DateOnly), floor.UTC().Format(time.DateOnly))
 	b.set(floor)

@@ -23,6 +23,7 @@ import (
 // Pinned is what each run of kubeadm would otherwise make anew. It holds
 // secrets.
 type Pinned struct {
+	Kind           string `json:"kind,omitempty"` // which steps the node goes through
 	NodeName       string `json:"nodeName"`
 	NodeIP         string `json:"nodeIP"`
 	SecondIP       string `json:"secondIP,omitempty"` // of the other family, on a node of both

@@ -96,6 +96,16 @@ func Unverified(server string) *Client {
 	return newClient(server, nil, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
 }
 
+// Anonymous returns a client without credentials that believes servers with a
+// certificate of an authority, which is PEM.
+func Anonymous(server string, authority []byte) (*Client, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(authority) {
+		return nil, errors.New("reading the authority of the cluster: it holds no certificate")
+	}
+	return newClient(server, nil, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}), nil
+}
+
 // ByToken returns a client that presents a bootstrap token to a server whose
 // certificate one of the authorities in a kubeconfig has signed: one of those
 // that have a digest of the given ones ("sha256:" and that of the public key),

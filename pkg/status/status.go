@@ -18,6 +18,10 @@ import (
 // File is where the status lies on the node.
 const File = "/run/slipway/status.json"
 
+// WrongClockFile is there if the machine's clock was found to be wrong at this
+// boot.
+const WrongClockFile = "/run/slipway/clock-was-wrong"
+
 // States of a node.
 const (
 	Working = "working"
