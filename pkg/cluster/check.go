@@ -73,6 +73,7 @@ func (c *checker) check(f *file) {
 		}
 	}
 	c.unique(f)
+	c.unselected(f)
 	switch stores, members := count[role.ControlPlane], count[role.Etcd]; {
 	case members > 0 && members%2 == 0:
 		c.warnf("nodes", "an odd number", "%d etcd members stand the loss of no more of them than %d", members, members-1)
@@ -165,6 +166,20 @@ func fieldNames() []string {
 	return names
 }
 
+// unselected warns of nodes that no machine can be told to be, where others are
+// told apart.
+func (c *checker) unselected(f *file) {
+	with := slices.ContainsFunc(f.Nodes, func(e entry) bool { return e.Select != (Select{}) })
+	for i, e := range f.Nodes {
+		if with && e.Select == (Select{}) && !c.doc.Has(at(i)+".select") {
+			c.warnf(at(i), "give its mac, serial, uuid or hostname", "%s has no select, as others have: its config has to be brought to its machine by hand", at(i))
+		}
+	}
+}
+
+// differ is the hint about what only one node can have.
+const differ = "give it another"
+
 // unique refuses what two nodes have, but only one can.
 func (c *checker) unique(f *file) {
 	owners := map[string]string{}
@@ -174,7 +189,7 @@ func (c *checker) unique(f *file) {
 		}
 		key := what + " " + value
 		if owner, taken := owners[key]; taken {
-			c.errorf(path, "", "%s has the %s of %s, %s", at(i), what, owner, value)
+			c.errorf(path, differ, "%s has the %s of %s, %s", at(i), what, owner, value)
 			return
 		}
 		owners[key] = at(i)
@@ -203,11 +218,11 @@ func (c *checker) unique(f *file) {
 			}
 			usual, err := s.usual(*s.value)
 			if err != nil {
-				c.errorf(at, "", "%s: %v", at, err)
+				c.errorf(at, "as the machine itself has it", "%s: %v", at, err)
 				continue
 			}
 			*s.value = usual
-			claim(at, s.field, usual, i)
+			claim(at, s.field, strings.ToLower(usual), i) // machines differ in how they write them
 		}
 	}
 }
@@ -217,6 +232,9 @@ func usualMAC(s string) (string, error) {
 	if err != nil || len(mac) != 6 {
 		return "", fmt.Errorf("%q is not like 52:54:00:12:34:56", s)
 	}
+	if mac[0]&1 != 0 || mac.String() == "00:00:00:00:00:00" {
+		return "", fmt.Errorf("%s is no card's own", mac)
+	}
 	return mac.String(), nil
 }
 
@@ -224,6 +242,9 @@ func usualUUID(s string) (string, error) {
 	id, err := uuid.Parse(s)
 	if err != nil || len(s) != 36 {
 		return "", fmt.Errorf("%q is not a UUID", s)
+	}
+	if id == uuid.Nil || id == uuid.Max {
+		return "", fmt.Errorf("%s is what machines say that have none", id)
 	}
 	return id.String(), nil
 }

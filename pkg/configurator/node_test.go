@@ -178,7 +178,7 @@ func TestChangedRole(t *testing.T) {
 // that have to be run again still find a configuration.
 func TestSecretsAfterReady(t *testing.T) {
 	const token, key = "abcdef.0123456789abcdef", "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-	root := newRoot(t, minimal+"kubeadm:\n  - kind: InitConfiguration\n    bootstrapTokens: [{token: "+token+"}]\n    certificateKey: "+key+"\n    skipPhases: [addon/kube-proxy]\n")
+	root := newRoot(t, minimal+"kubeadm:\n  - kind: InitConfiguration\n    bootstrapTokens: [{token: "+token+"}]\n    certificateKey: "+key+"\n    timeouts: {discovery: 5m0s}\n")
 	report, _ := newReport(t)
 	c, err := newAt(root, report)
 	must(t, err)

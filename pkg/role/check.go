@@ -226,14 +226,21 @@ func ownedFields() []owned {
 		{"ClusterConfiguration", "networking.podSubnet", "cluster.podSubnets"},
 		{"ClusterConfiguration", "networking.serviceSubnet", "cluster.serviceSubnets"},
 		{"ClusterConfiguration", "networking.dnsDomain", "cluster.dnsDomain"},
+		{"ClusterConfiguration", "apiServer.certSANs", "certSANs"},
 		{"ClusterConfiguration", "certificatesDir", ""},
+		{"ClusterConfiguration", "dns.imageRepository", ""},
+		{"ClusterConfiguration", "dns.imageTag", ""},
 		{"ClusterConfiguration", "etcd.external", "etcd.members"},
+		{"ClusterConfiguration", "etcd.local.imageRepository", ""},
+		{"ClusterConfiguration", "etcd.local.imageTag", ""},
 		{"InitConfiguration", "nodeRegistration.name", "node.name"},
 		{"InitConfiguration", "nodeRegistration.taints", "node.taints"},
 		{"InitConfiguration", "nodeRegistration.criSocket", ""},
 		{"InitConfiguration", "nodeRegistration.imagePullPolicy", ""},
 		{"InitConfiguration", "localAPIEndpoint.advertiseAddress", "node.ip"},
+		{"InitConfiguration", "localAPIEndpoint.bindPort", ""},
 		{"InitConfiguration", "patches", "patches"},
+		{"InitConfiguration", "skipPhases", "proxy or dns of ClusterConfiguration, disabled: true"},
 		{"JoinConfiguration", "nodeRegistration.name", "node.name"},
 		{"JoinConfiguration", "nodeRegistration.taints", "node.taints"},
 		{"JoinConfiguration", "nodeRegistration.criSocket", ""},
@@ -243,6 +250,7 @@ func ownedFields() []owned {
 		{"JoinConfiguration", "controlPlane.certificateKey", "join.certificateKey"},
 		{"JoinConfiguration", "controlPlane.localAPIEndpoint", "node.ip"},
 		{"JoinConfiguration", "patches", "patches"},
+		{"JoinConfiguration", "skipPhases", "proxy or dns of ClusterConfiguration, disabled: true"},
 	}
 }
 
@@ -251,13 +259,12 @@ func ownedFields() []owned {
 // other one.
 func (c *checker) own(path string, document map[string]any, kind string) {
 	for _, f := range ownedFields() {
-		outer, inner, nested := strings.Cut(f.field, ".")
-		value, given := document[outer]
-		if nested {
-			fields, _ := value.(map[string]any)
-			_, given = fields[inner]
+		names := strings.Split(f.field, ".")
+		fields := document
+		for _, outer := range names[:len(names)-1] {
+			fields, _ = fields[outer].(map[string]any)
 		}
-		if !given || kind != f.kind {
+		if _, given := fields[names[len(names)-1]]; !given || kind != f.kind {
 			continue
 		}
 		hint := "leave it out: it is part of the image"

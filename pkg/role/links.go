@@ -59,6 +59,11 @@ func bondModes() []string {
 	return []string{"active-backup", "802.3ad", "balance-rr", "balance-xor", "broadcast", "balance-tlb", "balance-alb"}
 }
 
+// ownLink tells the names of interfaces that there are on every node.
+func ownLink(name string) bool {
+	return name == "lo" || name == "cni0" || name == "slipway-svc" || name == "kube-ipvs0" || strings.HasPrefix(name, "flannel")
+}
+
 func (r *Role) checkLinks(c *checker) {
 	names, macs, addresses := map[string]int{}, map[string]bool{}, map[netip.Addr]bool{}
 	pods, services := quiet(r.Cluster.PodSubnets), quiet(r.Cluster.ServiceSubnets)
@@ -68,6 +73,8 @@ func (r *Role) checkLinks(c *checker) {
 		switch {
 		case !linkPattern.MatchString(l.Name) || numberPattern.MatchString(l.Name):
 			c.errorf(path+".name", "at most 15 letters, digits, hyphens, underscores and dots", "%s.name: %q is not a name for an interface", path, l.Name)
+		case ownLink(l.Name):
+			c.errorf(path+".name", "give it another", "%s.name: %q is an interface that the node itself makes", path, l.Name)
 		case again:
 			c.errorf(path+".name", "", "%s.name: %q is given twice", path, l.Name)
 		default:
@@ -193,7 +200,11 @@ func (c *checker) linkRoutes(path string, l *Link, networks []netip.Prefix) {
 
 // checkStacked checks what interfaces are made of.
 func (r *Role) checkStacked(c *checker, names map[string]int) {
-	taken := map[string]string{}
+	type tag struct {
+		link string
+		id   int
+	}
+	taken, tags := map[string]string{}, map[tag]string{}
 	for i, l := range r.Network.Links {
 		path := at("network.links", i)
 		if l.Bond != nil && l.VLAN != nil {
@@ -204,6 +215,10 @@ func (r *Role) checkStacked(c *checker, names map[string]int) {
 			if v.ID < 1 || v.ID > 4094 {
 				c.errorf(path+".vlan.id", "1 to 4094", "%s.vlan.id: %d is not possible", path, v.ID)
 			}
+			if other := tags[tag{v.Link, v.ID}]; other != "" {
+				c.errorf(path+".vlan.id", "one interface for a tag", "%s.vlan.id: %s has the packets with tag %d of %s already", path, other, v.ID, v.Link)
+			}
+			tags[tag{v.Link, v.ID}] = l.Name
 			c.part(path+".vlan.link", v.Link, l.Name, names)
 			if j, known := names[v.Link]; known && r.Network.Links[j].VLAN != nil {
 				c.errorf(path+".vlan.link", "give the interface below it", "%s.vlan.link: %q is a VLAN itself", path, v.Link)

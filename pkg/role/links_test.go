@@ -30,6 +30,8 @@ func TestBadLinks(t *testing.T) {
 		{"member with an address", "    - {name: a, addresses: [192.0.2.1/24]}\n    - {name: b, bond: {members: [a]}}\n", `r.yaml:6:7: "a" is a member of b and has no addresses of its own (give the addresses to b)`},
 		{"VLAN with an impossible tag", "    - {name: a, vlan: {id: 4095, link: b}}\n", `r.yaml:6:28: network.links[0].vlan.id: 4095 is not possible (1 to 4094)`},
 		{"VLAN of nothing", "    - {name: a, vlan: {id: 1}}\n", `r.yaml:6:23: network.links[0].vlan.link: "" is not a name of an interface (one of network.links, or as Linux names the card)`},
+		{"a tag twice", "    - {name: a, vlan: {id: 7, link: c}}\n    - {name: b, vlan: {id: 7, link: c}}\n", `r.yaml:7:28: network.links[1].vlan.id: a has the packets with tag 7 of c already (one interface for a tag)`},
+		{"an interface of the node's own", "    - {name: cni0}\n", `r.yaml:6:14: network.links[0].name: "cni0" is an interface that the node itself makes (give it another)`},
 		{"VLAN of a VLAN", "    - {name: a, vlan: {id: 1, link: b}}\n    - {name: b, vlan: {id: 2, link: c}}\n", `r.yaml:6:37: network.links[0].vlan.link: "b" is a VLAN itself (give the interface below it)`},
 	})
 }
