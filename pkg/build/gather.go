@@ -84,7 +84,11 @@ func (r *run) packages(ctx context.Context, locked bool) (map[string]tree.Conten
 	if err != nil && !(locked && r.Offline) {
 		return nil, err
 	}
-	suites := debian.Suites(mirrors.Main, mirrors.Security, r.Profile.OS.Suite, r.Profile.OS.Components...)
+	suite := r.Profile.OS.Suite
+	if locked && len(r.lock.Suites) > 0 {
+		suite = r.lock.Suites[0].Name // the profile may have another by now, or have had with --with
+	}
+	suites := debian.Suites(mirrors.Main, mirrors.Security, suite, r.Profile.OS.Components...)
 	for i := range suites {
 		suites[i].Frozen = r.Profile.OS.Frozen
 	}
