@@ -41,7 +41,7 @@ hosts: bin/builder # small images of the other architectures
 
 test: lint judges image hosts ## everything: unit tests with the race detector, then boots in QEMU
 	bin/builder inspect out/$(PROFILE)/disk.raw cat usr/bin/kubeadm > bin/kubeadm && chmod +x bin/kubeadm
-	SLIPWAY_BAKED="$(PROFILE)" SLIPWAY_KUBEADM=$(CURDIR)/bin/kubeadm $(GO) test -race -timeout 20m ./cmd/... ./pkg/...
+	SLIPWAY_WITH="$(WITH)" SLIPWAY_BAKED="$(PROFILE)" SLIPWAY_KUBEADM=$(CURDIR)/bin/kubeadm $(GO) test -race -timeout 20m ./cmd/... ./pkg/...
 	SLIPWAY_HOSTS="$(HOSTS)" $(GO) test -count=1 -short -timeout 75m -parallel 2 -v ./qemu-tests/...
 
 # What `make qemu-test` checks of the images themselves: that they come out the
@@ -49,7 +49,7 @@ test: lint judges image hosts ## everything: unit tests with the race detector, 
 define BAKED
 $(BUILD) --profile $(PROFILE) --lock out/$(PROFILE)/lock.json --no-cache --out out/again/$(PROFILE)
 cmp out/again/$(PROFILE)/disk.raw out/$(PROFILE)/disk.raw
-SLIPWAY_BAKED="cp-$(ARCH) worker-$(ARCH) etcd-$(ARCH)" $(GO) test -count=1 -v -run 'TestConfinedBuild|TestInspectTheBuiltImages' ./cmd/builder
+SLIPWAY_WITH="$(WITH)" SLIPWAY_BAKED="cp-$(ARCH) worker-$(ARCH) etcd-$(ARCH)" $(GO) test -count=1 -v -run 'TestConfinedBuild|TestInspectTheBuiltImages' ./cmd/builder
 endef
 
 qemu-test: judges image ## boot all roles of all architectures and all topologies, and bake anew: make qemu-test [RUN=name] [ARCH=s390x]

@@ -162,6 +162,10 @@ func TestBadInputToBuild(t *testing.T) {
 			s.lock(t, nil)
 			s.edit(t, "profiles/p.yaml", "linux", "linux-rt")
 		}, args: "--lock DIR/x.lock", want: `DIR/profiles/p.yaml:8:19: package "linux-rt" is not in the lock DIR/x.lock (remove the lock to resolve anew)`, exit: diag.ExitInput},
+		{name: "lock of another suite", prepare: func(t *testing.T, s *site) {
+			s.lock(t, nil)
+			s.edit(t, "profiles/p.yaml", "suite: trixie", "suite: forky")
+		}, args: "--lock DIR/x.lock", want: `DIR/profiles/p.yaml:3:10: the lock DIR/x.lock is of suite "trixie", not of "forky" (remove the lock to resolve anew, or build with the --with that it was made with)`, exit: diag.ExitInput},
 		{name: "overlay that is no file", prepare: func(t *testing.T, s *site) {
 			if err := unix.Mkfifo(s.file("overlays/base/fifo"), 0o600); err != nil {
 				t.Fatal(err)

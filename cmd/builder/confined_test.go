@@ -86,6 +86,12 @@ func TestConfinedBuild(t *testing.T) {
 	}
 	args = append(args, "sh", "-c", `umask 077; cd "$1"; shift; exec "$@"`, "sh", filepath.Join(dir, "tmp"),
 		builder, "build", "--project", dir, "--store", store, "--out", filepath.Join(dir, "out"))
+	if with := os.Getenv("SLIPWAY_WITH"); with != "" { // what the images were baked with
+		own := filepath.Join(dir, "with.yaml")
+		run(t, "cp", filepath.Join(project, with), own)
+		run(t, "chmod", "644", own)
+		args = append(args, "--with", own)
+	}
 	for _, name := range names {
 		args = append(args, "--profile", name)
 		lock := filepath.Join(dir, "profiles", name+".lock")

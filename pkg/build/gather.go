@@ -84,11 +84,11 @@ func (r *run) packages(ctx context.Context, locked bool) (map[string]tree.Conten
 	if err != nil && !(locked && r.Offline) {
 		return nil, err
 	}
-	suite := r.Profile.OS.Suite
-	if locked && len(r.lock.Suites) > 0 {
-		suite = r.lock.Suites[0].Name // the profile may have another by now, or have had with --with
+	if locked && len(r.lock.Suites) > 0 && r.lock.Suites[0].Name != r.Profile.OS.Suite {
+		return nil, diag.At(r.Profile.Origin("os.suite", ""), "remove the lock to resolve anew, or build with the --with that it was made with",
+			"the lock %s is of suite %q, not of %q", r.LockFile, r.lock.Suites[0].Name, r.Profile.OS.Suite)
 	}
-	suites := debian.Suites(mirrors.Main, mirrors.Security, suite, r.Profile.OS.Components...)
+	suites := debian.Suites(mirrors.Main, mirrors.Security, r.Profile.OS.Suite, r.Profile.OS.Components...)
 	for i := range suites {
 		suites[i].Frozen = r.Profile.OS.Frozen
 	}

@@ -73,7 +73,6 @@ func (c *checker) check(f *file) {
 		}
 	}
 	c.unique(f)
-	c.unselected(f)
 	switch stores, members := count[role.ControlPlane], count[role.Etcd]; {
 	case members > 0 && members%2 == 0:
 		c.warnf("nodes", "an odd number", "%d etcd members stand the loss of no more of them than %d", members, members-1)
@@ -164,17 +163,6 @@ func fieldNames() []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// unselected warns of nodes that no machine can be told to be, where others are
-// told apart.
-func (c *checker) unselected(f *file) {
-	with := slices.ContainsFunc(f.Nodes, func(e entry) bool { return e.Select != (Select{}) })
-	for i, e := range f.Nodes {
-		if with && e.Select == (Select{}) && !c.doc.Has(at(i)+".select") {
-			c.warnf(at(i), "give its mac, serial, uuid or hostname", "%s has no select, as others have: its config has to be brought to its machine by hand", at(i))
-		}
-	}
 }
 
 // differ is the hint about what only one node can have.

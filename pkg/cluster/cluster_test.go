@@ -224,7 +224,6 @@ func TestWarnings(t *testing.T) {
 		{"none", head + three, ""},
 		{"two stacked control planes", head + strings.Replace(three, "control-plane}\n  - {name: c", "control-plane}\n  - {name: c", 1) + "  - {name: d, role: control-plane}\n", "c.yaml:5:3: 4 control planes, whose etcd stands the loss of no more of them than that of 3 (an odd number)"},
 		{"two etcd members", head + three + "  - {name: e1, role: etcd, ip: 192.0.2.1}\n  - {name: e2, role: etcd, ip: 192.0.2.2}\n", "c.yaml:5:3: 2 etcd members stand the loss of no more of them than 1 (an odd number)"},
-		{"one without a select", head + "nodes:\n  - {name: a, role: control-plane, select: {serial: x}}\n  - {name: w, role: worker}\n", "c.yaml:6:5: nodes[1] has no select, as others have: its config has to be brought to its machine by hand (give its mac, serial, uuid or hostname)"},
 		{"section of nobody", head + three + "workers: {kubelet: {maxPods: 9}}\n", `c.yaml:8:10: workers is given, but there is no node of role "worker"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -32,26 +32,14 @@ func (c *Configurator) waitTime(ctx context.Context, patience time.Duration) err
 		}
 		return err
 	}
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	for said := false; ; {
-		if _, err := os.Stat(c.path(synchronized)); err == nil {
-			if said {
-				c.status.Resumed()
-			}
-			return nil
+	set, err := c.within(ctx, patience, func() string {
+		if _, err := os.Stat(c.path(synchronized)); err != nil {
+			return "the clock was wrong, and no time server has answered yet"
 		}
-		if !said {
-			said = true
-			c.status.Waiting("the clock was wrong, and no time server has answered yet")
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-deadline.C:
-			c.status.Warn("no time server answers: certificates are made by a clock that was wrong, and may be of no use once it is right")
-			return nil
-		case <-time.After(200 * time.Millisecond):
-		}
+		return ""
+	})
+	if err == nil && !set {
+		c.status.Warn("no time server answers: certificates are made by a clock that was wrong, and may be of no use once it is right")
 	}
+	return err
 }

@@ -214,6 +214,19 @@ func (c *Configurator) waitFor(ctx context.Context, p pace, ask func(context.Con
 	}
 }
 
+// within is waitFor for a while. It says whether there was nothing left to wait
+// for before patience ran out.
+func (c *Configurator) within(ctx context.Context, patience time.Duration, ask func() string) (bool, error) {
+	if ask() == "" { // be patience as short as it may
+		return true, ctx.Err()
+	}
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	pace := pace{first: 200 * time.Millisecond, most: 200 * time.Millisecond}
+	err := c.waitFor(limited, pace, func(context.Context) (string, error) { return ask(), nil })
+	return err == nil, ctx.Err()
+}
+
 // why says what is known of an API server that is not ready: what it says
 // itself, that the node's address is gone, or which containers have run.
 func (c *Configurator) why(err error) string {

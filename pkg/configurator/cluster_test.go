@@ -88,19 +88,26 @@ func (a *api) object(path string) string {
 	return a.objects[path]
 }
 
+// serve starts an API server with a certificate of an authority.
+func serve(t *testing.T, ca kubeadmtest.Pair, v kubeadmtest.Validity, answer http.Handler) *httptest.Server {
+	t.Helper()
+	own := ca.Sign(t, "kube-apiserver", v)
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.Cert)
+	s := httptest.NewUnstartedServer(answer)
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{own.Cert.Raw}, PrivateKey: own.Key}}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool}
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
 // newCluster returns a node whose API server has some objects.
 func newCluster(t *testing.T, objects map[string]string) (*Configurator, *api, *[]string) {
 	t.Helper()
 	a := &api{objects: objects}
 	ca := kubeadmtest.Authority(t, "kubernetes", kubeadmtest.Validity{})
-	own := ca.Sign(t, "kube-apiserver", kubeadmtest.Validity{})
-	pool := x509.NewCertPool()
-	pool.AddCert(ca.Cert)
-	s := httptest.NewUnstartedServer(a)
-	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{own.Cert.Raw}, PrivateKey: own.Key}}, ClientAuth: tls.VerifyClientCertIfGiven, ClientCAs: pool}
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.StartTLS()
-	t.Cleanup(s.Close)
+	s := serve(t, ca, kubeadmtest.Validity{}, a)
 	root := t.TempDir()
 	for _, name := range []string{"admin.conf", "super-admin.conf"} {
 		write(t, root, kubeadm.ConfigDir+"/"+name, string(kubeadmtest.Kubeconfig(t, s.URL, ca, ca.Sign(t, name, kubeadmtest.Validity{}))))

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/durable"
+	"github.com/slipway-os/slipway/pkg/journal"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/podnet"
 	"github.com/slipway-os/slipway/pkg/role"
@@ -65,27 +67,22 @@ func (c *Configurator) node(ctx context.Context) error {
 // member finds out which of the etcd members this node is. By its address,
 // that may have to come from DHCP.
 func (c *Configurator) member(ctx context.Context, name string) (role.Member, error) {
-	deadline := time.Now().Add(time.Minute)
-	for said := false; ; {
-		m, err := c.role.Etcd.Member(name, podnet.HasAddress)
-		switch {
-		case err == nil:
-			if said {
-				c.status.Resumed()
-			}
-			return m, nil
-		case c.role.Node.Name != "" || time.Now().After(deadline):
-			return m, &FatalError{diag.At(c.role.Position("etcd.members"), "name it there, or give it node.name", "%v", err)}
-		case !said:
-			said = true
-			c.status.Waiting("this node has no address of an etcd member yet")
-		}
-		select {
-		case <-ctx.Done():
-			return m, ctx.Err()
-		case <-time.After(200 * time.Millisecond):
-		}
+	patience := time.Minute
+	if c.role.Node.Name != "" {
+		patience = 0
 	}
+	var m role.Member
+	var unknown error
+	known, err := c.within(ctx, patience, func() string {
+		if m, unknown = c.role.Etcd.Member(name, podnet.HasAddress); unknown != nil {
+			return "this node has no address of an etcd member yet"
+		}
+		return ""
+	})
+	if err == nil && !known {
+		err = &FatalError{diag.At(c.role.Position("etcd.members"), "name it there, or give it node.name", "%v", unknown)}
+	}
+	return m, err
 }
 
 // name is what the role names the node, else the host's name, else one from
@@ -155,7 +152,7 @@ func (c *Configurator) recall() error {
 func (c *Configurator) compare() error {
 	if c.pinned.Kind != "" && c.pinned.Kind != c.kind() {
 		if c.begun() {
-			return &FatalError{diag.At(c.role.Position("role"), "take the change back, or give the machine a fresh disk", "this node was being set up as %s, and cannot become %s any more", c.pinned.Kind, c.kind())}
+			return &FatalError{diag.At(c.role.Position("role"), "take the change back, or give the machine a fresh disk", "this node was being set up as %q, and cannot become %q any more", c.pinned.Kind, c.kind())}
 		}
 		p := c.pinned
 		p.Kind = c.kind()
@@ -175,32 +172,33 @@ func (c *Configurator) compare() error {
 	return nil
 }
 
-// kind is which steps the node goes through, for people.
+// Kinds of nodes, as they are pinned.
+const (
+	kindEtcd   = "etcd"
+	kindWorker = "worker"
+	kindJoin   = "control-plane join"
+	kindInit   = "control-plane init"
+)
+
+// kind is which steps the node goes through.
 func (c *Configurator) kind() string {
 	switch {
 	case c.role.Role == role.Etcd:
-		return "an etcd member"
+		return kindEtcd
 	case c.role.Role == role.Worker:
-		return "a worker"
+		return kindWorker
 	case c.role.Join != nil:
-		return "a control plane that joins"
+		return kindJoin
 	}
-	return "a control plane that starts a cluster"
+	return kindInit
 }
 
 // begun says whether a step was begun that leaves anything of its own behind:
 // not those that all nodes have, nor to wait for the cluster.
 func (c *Configurator) begun() bool {
-	for _, s := range c.steps() {
-		switch s.name {
-		case "clock", "node", "images", "network", "cluster":
-			continue
-		}
-		if c.journal.Done(s.name) || c.journal.Interrupted(s.name) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.journal.Entries(), func(e journal.Entry) bool {
+		return !slices.Contains([]string{"clock", "node", "images", "network", "cluster"}, e.Step)
+	})
 }
 
 // remember lets the role have the subnets that it leaves to the cluster.
@@ -249,29 +247,20 @@ func family(v6 bool) string {
 // uplink waits for an address of one of some families, the first of them that
 // there is.
 func (c *Configurator) uplink(ctx context.Context, patience time.Duration, v6 ...bool) (string, error) {
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	for said := false; ; {
+	var found string
+	known, err := c.within(ctx, patience, func() string {
 		for _, f := range v6 {
 			if a, ok := podnet.Uplink(f); ok {
-				if said {
-					c.status.Resumed()
-				}
-				return a.String(), nil
+				found = a.String()
+				return ""
 			}
 		}
-		if !said {
-			said = true
-			c.status.Waiting(fmt.Sprintf("no interface has an %s address yet", family(v6[0])))
-		}
-		select {
-		case <-ctx.Done():
-			return "", ctx.Err()
-		case <-deadline.C:
-			return "", fmt.Errorf("no interface got an %s address", family(v6[0]))
-		case <-time.After(200 * time.Millisecond):
-		}
+		return fmt.Sprintf("no interface has an %s address yet", family(v6[0]))
+	})
+	if err == nil && !known {
+		err = fmt.Errorf("no interface got an %s address", family(v6[0]))
 	}
+	return found, err
 }
 
 // writeConfig writes the configuration that every phase reads.

@@ -119,11 +119,37 @@ func TestAMendedRoleIsTaken(t *testing.T) {
 	}
 }
 
+// An etcd member is known by its name at once, and by an address that it has.
+func TestWhichEtcdMemberANodeIs(t *testing.T) {
+	for _, c := range []struct{ name, members, host, want string }{
+		{"by its name in the role", "node: {name: e2}\netcd: {members: [{name: e1, ip: 192.0.2.11}, {name: e2, ip: 192.0.2.12}]}\n", "x", "192.0.2.12"},
+		{"by the host's name", "etcd: {members: [{name: e1, ip: 192.0.2.11}, {name: x, ip: 192.0.2.12}]}\n", "x", "192.0.2.12"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n, _ := configure(t, "version: 1\nrole: etcd\n"+c.members)
+			name := n.role.Node.Name
+			if name == "" {
+				name = c.host
+			}
+			if m, err := n.member(t.Context(), name); err != nil || m.IP != c.want {
+				t.Errorf("it is %+v, %v", m, err)
+			}
+		})
+	}
+	n, _ := configure(t, "version: 1\nrole: etcd\nnode: {name: e1}\netcd: {members: [{name: e1, ip: 192.0.2.11}]}\n")
+	var fatal *FatalError
+	if _, err := n.member(t.Context(), "e3"); !errors.As(err, &fatal) || !strings.Contains(err.Error(), `it is "e3", and has none of their addresses`) {
+		t.Errorf("none of them: %v", err)
+	}
+}
+
 // Steps of two kinds of node have names in common, and would be taken for done.
 func TestAChangedKind(t *testing.T) {
+	const refused = "/etc/slipway/role.yaml:2:7: this node was being set up as \"worker\", and cannot become \"control-plane join\" any more (take the change back, or give the machine a fresh disk)"
 	for _, c := range []struct{ name, begun, refused string }{
 		{"while it waits for the cluster", "cluster", ""},
-		{"once something of its own was made", "kubelet", "/etc/slipway/role.yaml:2:7: this node was being set up as a worker, and cannot become a control plane that joins any more (take the change back, or give the machine a fresh disk)"},
+		{"once something was made that the new kind has no step for", "authorities", refused},
+		{"once something of its own was made", "kubelet", refused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n, _ := configure(t, worker)
@@ -142,7 +168,7 @@ func TestAChangedKind(t *testing.T) {
 				return
 			}
 			must(t, err)
-			if again.pinned.Kind != "a control plane that joins" {
+			if again.pinned.Kind != kindJoin {
 				t.Errorf("it is %s", again.pinned.Kind)
 			}
 		})

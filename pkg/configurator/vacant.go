@@ -62,7 +62,7 @@ func (c *Configurator) others() []string {
 // unserved is nil unless an API server with a certificate of the authority
 // answers.
 func unserved(ctx context.Context, server string, ca []byte) error {
-	client, err := kubeapi.Anonymous(server, ca)
+	client, err := kubeapi.SignedBy(ca, server)
 	if err != nil {
 		return &FatalError{err}
 	}

@@ -1,15 +1,12 @@
 package configurator
 
 import (
-	"crypto/tls"
 	"errors"
-	"io"
-	"log"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/kubeadm/kubeadmtest"
@@ -18,14 +15,10 @@ import (
 // A node starts no second cluster beside one of its own authority.
 func TestTheClusterRunsAlready(t *testing.T) {
 	ours, theirs := kubeadmtest.Authority(t, "kubernetes", kubeadmtest.Validity{}), kubeadmtest.Authority(t, "kubernetes", kubeadmtest.Validity{})
-	serve := func(t *testing.T, of kubeadmtest.Pair, answer http.HandlerFunc) string {
-		own := of.Sign(t, "kube-apiserver", kubeadmtest.Validity{})
-		s := httptest.NewUnstartedServer(answer)
-		s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{own.Cert.Raw}, PrivateKey: own.Key}}}
-		s.Config.ErrorLog = log.New(io.Discard, "", 0)
-		s.StartTLS()
-		t.Cleanup(s.Close)
-		return s.Listener.Addr().String()
+	today := kubeadmtest.Validity{}
+	past := kubeadmtest.Validity{From: time.Now().Add(-48 * time.Hour), To: time.Now().Add(-24 * time.Hour)}
+	at := func(t *testing.T, of kubeadmtest.Pair, v kubeadmtest.Validity, answer http.HandlerFunc) string {
+		return serve(t, of, v, answer).Listener.Addr().String()
 	}
 	with := func(status int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }
@@ -53,10 +46,11 @@ func TestTheClusterRunsAlready(t *testing.T) {
 			}()
 			return l.Addr().String()
 		}, false},
-		{"another cluster", func(t *testing.T) string { return serve(t, theirs, with(http.StatusOK)) }, false},
-		{"this cluster", func(t *testing.T) string { return serve(t, ours, with(http.StatusOK)) }, true},
-		{"this cluster, which answers nobody it does not know", func(t *testing.T) string { return serve(t, ours, with(http.StatusUnauthorized)) }, true},
-		{"this cluster, on its way up", func(t *testing.T) string { return serve(t, ours, with(http.StatusInternalServerError)) }, true},
+		{"another cluster", func(t *testing.T) string { return at(t, theirs, today, with(http.StatusOK)) }, false},
+		{"this cluster", func(t *testing.T) string { return at(t, ours, today, with(http.StatusOK)) }, true},
+		{"this cluster, which answers nobody it does not know", func(t *testing.T) string { return at(t, ours, today, with(http.StatusUnauthorized)) }, true},
+		{"this cluster, on its way up", func(t *testing.T) string { return at(t, ours, today, with(http.StatusInternalServerError)) }, true},
+		{"this cluster, by a clock that is wrong", func(t *testing.T) string { return at(t, ours, past, with(http.StatusOK)) }, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n, _ := configure(t, minimal)
