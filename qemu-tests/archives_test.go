@@ -101,7 +101,7 @@ func TestArchives(t *testing.T) {
 
 	ready := func(name string, s *scene) float64 {
 		m := s.start()
-		line, err := m.console.match(m.ctx, m.vm.Done(), regexp.MustCompile(`the node is Ready [0-9]+ s after the start`))
+		line, err := m.console.match(m.ctx, m.vm, regexp.MustCompile(`the node is Ready [0-9]+ s after the start`))
 		if err != nil {
 			t.Fatalf("%s: %v; the console ends with:\n%s", name, err, m.console.end())
 		}

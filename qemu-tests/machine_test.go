@@ -213,7 +213,11 @@ func (s *scene) start() *machine {
 	o := s.opts
 	o.Console = m.console
 	if len(o.NICs) == 0 {
-		ssh, api = s.port(), s.port()
+		ports, err := qemu.FreePorts(2)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		ssh, api = ports[0], ports[1]
 		o.Forward = []qemu.Forward{{Host: ssh, Guest: 22}, {Host: api, Guest: 6443}}
 	}
 	fmt.Fprintf(s.log, "=== if its config lets this key in, look into it by: ssh -i %s -p %d -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null root@127.0.0.1\n", strings.TrimPrefix(s.keyFile(), "../"), ssh)
@@ -224,14 +228,6 @@ func (s *scene) start() *machine {
 	m.vm, m.guest = vm, vm.Inside(s.key, ssh, api)
 	s.t.Cleanup(m.cut)
 	return m
-}
-
-func (s *scene) port() int {
-	p, err := qemu.FreePort()
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return p
 }
 
 // in returns the same machine for a subtest, which its failures then are of,
@@ -254,7 +250,7 @@ func (m *machine) cut() {
 // fails the test if the machine ends first.
 func (m *machine) say(text string) {
 	m.t.Helper()
-	if err := m.console.wait(m.ctx, m.vm.Done(), text); err != nil {
+	if err := m.console.wait(m.ctx, m.vm, text); err != nil {
 		m.t.Fatalf("waiting for %q on the console: %v; it ends with:\n%s", text, err, m.console.end())
 	}
 }
@@ -319,13 +315,13 @@ func (c *console) Write(p []byte) (int, error) {
 }
 
 // wait waits for a text to be printed, and remembers where it was.
-func (c *console) wait(ctx context.Context, ended <-chan struct{}, text string) error {
-	_, err := c.match(ctx, ended, regexp.MustCompile(regexp.QuoteMeta(text)))
+func (c *console) wait(ctx context.Context, vm *qemu.VM, text string) error {
+	_, err := c.match(ctx, vm, regexp.MustCompile(regexp.QuoteMeta(text)))
 	return err
 }
 
 // match waits for what a pattern matches, and returns it.
-func (c *console) match(ctx context.Context, ended <-chan struct{}, pattern *regexp.Regexp) (string, error) {
+func (c *console) match(ctx context.Context, vm *qemu.VM, pattern *regexp.Regexp) (string, error) {
 	for {
 		c.mu.Lock()
 		found := pattern.FindIndex(c.all[c.from:])
@@ -342,8 +338,8 @@ func (c *console) match(ctx context.Context, ended <-chan struct{}, pattern *reg
 		select {
 		case <-ctx.Done():
 			return "", context.Cause(ctx)
-		case <-ended:
-			return "", errors.New("the machine ended")
+		case <-vm.Done():
+			return "", errors.Join(errors.New("the machine ended"), vm.Wait())
 		case <-changed:
 		}
 	}

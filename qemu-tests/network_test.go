@@ -112,14 +112,14 @@ func (n *network) forward(address string, to uint16) int {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	port, err := qemu.FreePort()
+	ports, err := qemu.FreePorts(1)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	if err := n.gateway.Forward(port, netip.AddrPortFrom(ip, to)); err != nil {
+	if err := n.gateway.Forward(ports[0], netip.AddrPortFrom(ip, to)); err != nil {
 		n.t.Fatal(err)
 	}
-	return port
+	return ports[0]
 }
 
 // cut cuts the cable of a machine, so that not even the test reaches it, or,

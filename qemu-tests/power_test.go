@@ -165,7 +165,7 @@ var (
 
 // nextEvent waits for the node to begin a step, to fail, or to be Ready.
 func (m *machine) nextEvent() (string, error) {
-	return m.console.match(m.ctx, m.vm.Done(), eventLine)
+	return m.console.match(m.ctx, m.vm, eventLine)
 }
 
 // authorityIn returns the cluster's authority that a console reported, and

@@ -125,14 +125,11 @@ func runImage(c *cobra.Command, image string, qemuArgs []string, f runFlags) (er
 			return err
 		}
 	}
-	ssh, err := qemu.FreePort()
+	ports, err := qemu.FreePorts(2)
 	if err != nil {
 		return err
 	}
-	api, err := qemu.FreePort()
-	if err != nil {
-		return err
-	}
+	ssh, api := ports[0], ports[1]
 	if term.IsTerminal(int(os.Stdin.Fd())) {
 		state, err := term.MakeRaw(int(os.Stdin.Fd()))
 		if err == nil {

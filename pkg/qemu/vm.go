@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -76,16 +77,26 @@ func Start(ctx context.Context, o Options) (*VM, error) {
 	vm.cmd.Stderr = vm.log
 	vm.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	vm.cmd.WaitDelay = time.Second
-	if err := vm.cmd.Start(); err != nil {
-		return nil, diag.Dependency(fmt.Errorf("starting %s: %w", binary, err))
-	}
+	started := make(chan error)
 	go func() {
 		defer close(vm.done)
-		err := vm.cmd.Wait()
+		// The parent whose death ends the machine is the thread that starts it,
+		// not the process: this one stays until the machine has ended.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := vm.cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		err = vm.cmd.Wait()
 		if err != nil && ctx.Err() == nil {
 			vm.err = diag.Dependency(fmt.Errorf("running %s: %w: %s", filepath.Base(binary), err, vm.log.last()))
 		}
 	}()
+	if err := <-started; err != nil {
+		return nil, diag.Dependency(fmt.Errorf("starting %s: %w", binary, err))
+	}
 	return vm, nil
 }
 
@@ -218,14 +229,19 @@ func (vm *VM) Kill() {
 	<-vm.done
 }
 
-// FreePort returns a port of the loopback that nobody listens on now.
-func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, diag.IO(err)
+// FreePorts returns as many different ports of the loopback as are asked for,
+// on which nobody listens now.
+func FreePorts(n int) ([]int, error) {
+	var ports []int
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, diag.IO(err)
+		}
+		defer l.Close() // only when all are taken: so no port is returned twice
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return ports, nil
 }
 
 // tail keeps the end of what QEMU itself complains of.
