@@ -165,7 +165,12 @@ func (d derivation) join(n *yaml.Node) {
 	}
 	d.set(d.tree, "role", d.scalar(n, kind))
 	d.set(d.tree, "join", d.object(n))
-	d.fixed(n, "give a token", "discovery.file")
+	if file := take(n, "discovery.file.kubeConfigPath"); file != nil {
+		d.set(d.tree, "join.discoveryFile", file)
+		d.move(n, "discovery.tlsBootstrapToken", "join.token")
+		d.fixed(n, "a node finds its cluster one way", "discovery.bootstrapToken")
+	}
+	d.fixed(n, "write it with files, and say where with kubeConfigPath", "discovery.file")
 	token := document.Value(n, "discovery")
 	if token != nil {
 		token = document.Value(token, "bootstrapToken")

@@ -99,6 +99,9 @@ func (c *Configurator) findCluster(ctx context.Context) error {
 
 // waitCluster waits for a cluster that may only be started months from now.
 func (c *Configurator) waitCluster(ctx context.Context) error {
+	if file := c.role.Join.DiscoveryFile; file != "" {
+		return c.waitDiscovered(ctx, file)
+	}
 	if c.role.Join.Token != "" {
 		return c.waitToken(ctx)
 	}
@@ -113,6 +116,24 @@ func (c *Configurator) waitCluster(ctx context.Context) error {
 	client, err := kubeapi.FromKubeconfig(data, nil)
 	if err != nil {
 		return &FatalError{fmt.Errorf("the credentials of this node cannot be used; have `builder cluster render` lay them down anew: %s: %w", file, err)}
+	}
+	defer client.Close()
+	return c.agree(ctx, client)
+}
+
+// waitDiscovered waits for the cluster that a discovery file says is meant.
+func (c *Configurator) waitDiscovered(ctx context.Context, file string) error {
+	at := c.role.Position("join.discoveryFile")
+	data, err := os.ReadFile(c.path(file))
+	if errors.Is(err, os.ErrNotExist) {
+		return &FatalError{diag.At(at, "lay it down with Ignition, or give join.caCertHashes and cluster.endpoint", "join.discoveryFile: there is no %s on this node", file)}
+	}
+	if err != nil {
+		return err
+	}
+	client, err := kubeapi.FromDiscovery(data, c.role.Join.Token)
+	if err != nil {
+		return &FatalError{diag.At(at, "kubectl -n kube-public get configmap cluster-info -o jsonpath={.data.kubeconfig} prints one", "join.discoveryFile: %s: %v", file, err)}
 	}
 	defer client.Close()
 	return c.agree(ctx, client)

@@ -294,6 +294,29 @@ func TestTheTokenOfAnotherCluster(t *testing.T) {
 	}
 }
 
+// A discovery file says which cluster is meant, and needs no user.
+func TestDiscoveryFile(t *testing.T) {
+	const file = "/etc/slipway/discovery.conf"
+	n, a, _ := joining(t, byToken, "podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/12")
+	n.role.Join.CACertHashes, n.role.Cluster.Endpoint, n.role.Join.DiscoveryFile = nil, "", file
+	var fatal *FatalError
+	if err := n.waitCluster(t.Context()); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "join.discoveryFile: there is no "+file+" on this node") {
+		t.Errorf("without it: %v", err)
+	}
+	write(t, n.root, file, "clusters: []\n")
+	if err := n.waitCluster(t.Context()); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "it names no cluster") {
+		t.Errorf("a file of nothing: %v", err)
+	}
+	var info configMap
+	must(t, json.Unmarshal([]byte(a.objects[clusterInfo]), &info))
+	whole, _, _ := strings.Cut(info.Data["kubeconfig"], "users:")
+	write(t, n.root, file, whole)
+	must(t, n.waitCluster(t.Context()))
+	if len(a.asked) != 1 || !strings.HasSuffix(a.asked[0], clusterConfigMap+" system:bootstrap:abcdef") {
+		t.Errorf("asked %q", a.asked)
+	}
+}
+
 // The kubelet's kubeconfig is there before the certificate that it names.
 func TestWaitingToBeAdmitted(t *testing.T) {
 	n, said := configure(t, worker)

@@ -171,9 +171,12 @@ func joinConfiguration(r *role.Role, p Pinned, discovery string) object {
 		"timeouts":         timeouts(),
 		"patches":          object{"directory": PatchDir},
 	}
-	if r.Join.Token == "" {
+	switch {
+	case r.Join.Token == "":
 		join["discovery"] = object{"file": object{"kubeConfigPath": discovery}}
-	} else {
+	case r.Join.DiscoveryFile != "":
+		join["discovery"] = object{"file": object{"kubeConfigPath": r.Join.DiscoveryFile}, "tlsBootstrapToken": r.Join.Token}
+	default:
 		host, port := SplitEndpoint(r.Cluster.Endpoint)
 		join["discovery"] = object{"bootstrapToken": object{
 			"token": r.Join.Token, "apiServerEndpoint": net.JoinHostPort(host, port), "caCertHashes": anySlice(r.Join.CACertHashes),

@@ -95,7 +95,9 @@ func validate(t *testing.T, config []byte) {
 	if err := os.WriteFile(credentials, kubeadmtest.Kubeconfig(t, "https://192.0.2.1:6443", ca, ca.Sign(t, "node", kubeadmtest.Validity{})), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config = bytes.ReplaceAll(config, []byte(kubeadm.CredentialsFile), []byte(credentials))
+	for _, file := range []string{kubeadm.CredentialsFile, "/etc/slipway/discovery.conf"} {
+		config = bytes.ReplaceAll(config, []byte(file), []byte(credentials))
+	}
 	if err := os.WriteFile(file, config, 0o600); err != nil {
 		t.Fatal(err)
 	}

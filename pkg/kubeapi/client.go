@@ -59,10 +59,10 @@ func FromKubeconfig(data []byte, dial Dialer) (*Client, error) {
 	if err := yaml.Unmarshal(data, &k); err != nil {
 		return nil, errors.New("reading kubeconfig: not valid YAML") // the parser's own words could quote a key
 	}
-	if len(k.Clusters) == 0 || len(k.Users) == 0 {
-		return nil, errors.New("reading kubeconfig: it names no cluster or no user")
+	if len(k.Users) == 0 {
+		return nil, errors.New("reading kubeconfig: it names no user")
 	}
-	ca, err := decode("certificate-authority-data", k.Clusters[0].Cluster.CAData)
+	server, pool, err := k.cluster()
 	if err != nil {
 		return nil, err
 	}
@@ -79,15 +79,44 @@ func FromKubeconfig(data []byte, dial Dialer) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading kubeconfig: client certificate: %w", err)
 	}
+	return newClient(server, dial, &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}), nil
+}
+
+// FromDiscovery returns a client that presents a bootstrap token to the first
+// cluster of a kubeconfig that need not name a user: kubeadm's discovery file.
+func FromDiscovery(data []byte, token string) (*Client, error) {
+	var k kubeconfig
+	if err := yaml.Unmarshal(data, &k); err != nil {
+		return nil, errors.New("reading kubeconfig: not valid YAML") // the parser's own words could quote a key
+	}
+	server, pool, err := k.cluster()
+	if err != nil {
+		return nil, err
+	}
+	c := newClient(server, nil, &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12})
+	c.token = token
+	return c, nil
+}
+
+// cluster returns host and port of the first cluster's server, and who may have
+// signed its certificate.
+func (k kubeconfig) cluster() (string, *x509.CertPool, error) {
+	if len(k.Clusters) == 0 {
+		return "", nil, errors.New("reading kubeconfig: it names no cluster")
+	}
+	ca, err := decode("certificate-authority-data", k.Clusters[0].Cluster.CAData)
+	if err != nil {
+		return "", nil, err
+	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(ca) {
-		return nil, errors.New("reading kubeconfig: certificate-authority-data holds no certificate")
+		return "", nil, errors.New("reading kubeconfig: certificate-authority-data holds no certificate")
 	}
 	server, err := url.Parse(k.Clusters[0].Cluster.Server)
 	if err != nil || server.Scheme != "https" {
-		return nil, fmt.Errorf("reading kubeconfig: server %q is no https address", k.Clusters[0].Cluster.Server)
+		return "", nil, fmt.Errorf("reading kubeconfig: server %q is no https address", k.Clusters[0].Cluster.Server)
 	}
-	return newClient(server.Host, dial, &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}), nil
+	return server.Host, pool, nil
 }
 
 // Unverified returns a client without credentials that takes any server's word

@@ -225,9 +225,10 @@ func TestKubeconfigs(t *testing.T) {
 	key := field(good, "client-key-data")
 	for _, c := range []struct{ name, in, want string }{
 		{"right", good, ""},
-		{"empty", "", "it names no cluster or no user"},
+		{"empty", "", "it names no user"},
 		{"not YAML", "a: [" + key, "not valid YAML"},
-		{"no user", "clusters: [{}]", "it names no cluster or no user"},
+		{"no user", "clusters: [{}]", "it names no user"},
+		{"no cluster", "users: [{}]", "it names no cluster"},
 		{"no authority", strings.Replace(good, field(good, "certificate-authority-data"), "", 1), "certificate-authority-data is missing"},
 		{"a key that is not base64", strings.Replace(good, key, "!"+key, 1), "client-key-data is missing or not base64"},
 		{"a key that is cut off", strings.Replace(good, key, key[:40], 1), "client certificate"},

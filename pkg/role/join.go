@@ -2,6 +2,7 @@ package role
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,6 +18,7 @@ type Init struct{}
 type Join struct {
 	Token          string   `yaml:"token" doc:"Bootstrap token of the cluster, for kubeadm's classic flow. Default: the kubeconfig /etc/slipway/join.conf, which a config can lay down." becomes:"JoinConfiguration discovery.bootstrapToken.token, tlsBootstrapToken"`
 	CACertHashes   []string `yaml:"caCertHashes" doc:"Digests of the cluster's CA, as in sha256:…, with token." becomes:"JoinConfiguration discovery.bootstrapToken.caCertHashes"`
+	DiscoveryFile  string   `yaml:"discoveryFile" doc:"File on the node that says which cluster is meant, with token: a kubeconfig with the cluster's CA and server, as the ConfigMap cluster-info of kube-public holds it, which a config lays down. In place of caCertHashes and cluster.endpoint." becomes:"JoinConfiguration discovery.file.kubeConfigPath"`
 	CertificateKey string   `yaml:"certificateKey" doc:"Key of the shared certificates that the cluster holds for a short while, with token. Default: a control plane has them below /etc/kubernetes/pki, where a config can lay them down." becomes:"JoinConfiguration controlPlane.certificateKey"`
 }
 
@@ -93,16 +95,26 @@ func (r *Role) checkJoin(c *checker) {
 		if !tokenPattern.MatchString(j.Token) {
 			c.errorf("join.token", "six and sixteen characters of a-z and 0-9, as kubeadm token create prints", "join.token is not a bootstrap token")
 		}
-		if len(j.CACertHashes) == 0 {
+		if len(j.CACertHashes) == 0 && !c.doc.Has("join.discoveryFile") {
 			c.errorf("join.token", "give join.caCertHashes; firstboot status on a control plane says it", "join.token alone does not tell which cluster is meant")
 		}
-		if r.Cluster.Endpoint == "" && !c.doc.Has("cluster.endpoint") && !c.doc.Has("virtualIP") {
+		if r.Cluster.Endpoint == "" && !c.doc.Has("cluster.endpoint") && !c.doc.Has("virtualIP") && !c.doc.Has("join.discoveryFile") {
 			c.errorf("join.token", "give cluster.endpoint", "join.token does not say where the API server is")
 		}
 	}
 	for i, hash := range j.CACertHashes {
 		if !hashPattern.MatchString(hash) {
 			c.errorf(at("join.caCertHashes", i), "sha256: and 64 digits of 0-9 and a-f", "%s is not the digest of a CA", at("join.caCertHashes", i))
+		}
+	}
+	if c.given("join.discoveryFile", j.DiscoveryFile) {
+		switch {
+		case !path.IsAbs(j.DiscoveryFile) || path.Clean(j.DiscoveryFile) != j.DiscoveryFile:
+			c.errorf("join.discoveryFile", "for example /etc/slipway/discovery.conf", "join.discoveryFile: %q is not an absolute path", j.DiscoveryFile)
+		case c.doc.Has("join.caCertHashes"):
+			c.errorf("join.discoveryFile", "leave one of them out", "join.discoveryFile does not go with join.caCertHashes: it holds the CA itself")
+		case !c.doc.Has("join.token"):
+			c.errorf("join.discoveryFile", "give the token; a kubeconfig with credentials of its own lies in /etc/slipway/join.conf", "join.discoveryFile goes with join.token only")
 		}
 	}
 	if c.given("join.certificateKey", j.CertificateKey) {
