@@ -1,11 +1,12 @@
 //go:build ignore
 
 // Command generate prints the fields of Kubernetes' configuration documents, as
-// its own Go types have them. It is run in the module that pins Kubernetes.
+// its own Go types have them, and its feature gates. It is run in the module that pins Kubernetes.
 package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"log"
 	"os"
 	"reflect"
@@ -15,9 +16,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	admission "k8s.io/apiserver/pkg/apis/apiserver/v1"
 	audit "k8s.io/apiserver/pkg/apis/audit/v1"
+	feature "k8s.io/apiserver/pkg/util/feature"
+	"k8s.io/component-base/featuregate"
+	logs "k8s.io/component-base/logs/api/v1"
+	metrics "k8s.io/component-base/metrics/features"
 	kubeproxy "k8s.io/kube-proxy/config/v1alpha1"
 	kubelet "k8s.io/kubelet/config/v1beta1"
 	kubeadm "k8s.io/kubernetes/cmd/kubeadm/app/apis/kubeadm/v1beta4"
+	kubeadmfeatures "k8s.io/kubernetes/cmd/kubeadm/app/features"
+	_ "k8s.io/kubernetes/pkg/features" // registers the gates
 )
 
 func main() {
@@ -30,9 +37,30 @@ func main() {
 	}
 	out := json.NewEncoder(os.Stdout)
 	out.SetIndent("", " ")
-	if err := out.Encode(map[string]any{"version": version(), "types": types}); err != nil {
+	// As the kubelet and kube-proxy do, beside what packages do when they are loaded.
+	for _, add := range []func(featuregate.MutableVersionedFeatureGate) error{logs.AddFeatureGates, metrics.AddFeatureGates} {
+		if err := add(feature.DefaultMutableFeatureGate); err != nil {
+			log.Fatal(err)
+		}
+	}
+	gates := map[string]map[string]string{"kubernetes": {}, "kubeadm": {}}
+	for name, spec := range feature.DefaultMutableFeatureGate.GetAll() {
+		gates["kubernetes"][string(name)] = settled(spec)
+	}
+	for name, spec := range kubeadmfeatures.InitFeatureGates {
+		gates["kubeadm"][name] = settled(spec.FeatureSpec)
+	}
+	if err := out.Encode(map[string]any{"version": version(), "types": types, "gates": gates}); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// settled is what a gate always is; "" if that can be set.
+func settled(spec featuregate.FeatureSpec) string {
+	if spec.LockToDefault {
+		return fmt.Sprint(spec.Default)
+	}
+	return ""
 }
 
 // version is that of Kubernetes which this program was built with.

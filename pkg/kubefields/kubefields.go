@@ -27,6 +27,9 @@ var fieldsJSON []byte
 type table struct {
 	Version string                       `json:"version"`
 	Types   map[string]map[string]string `json:"types"`
+	// Gates are the feature gates of "kubernetes" and of "kubeadm", with what those
+	// are that cannot be set: "true", "false", or "".
+	Gates map[string]map[string]string `json:"gates"`
 }
 
 var read = sync.OnceValue(func() table {
@@ -48,16 +51,17 @@ type Problem struct {
 }
 
 // Check compares the fields of a document with what Kubernetes takes there. It
-// knows names and types; which values go together Kubernetes itself must say.
-// A kind that is not known has no problems.
+// knows names, types, and what single values may be; which go together Kubernetes
+// itself must say. A kind that is not known has no problems.
 func Check(kind string, document map[string]any) []Problem {
-	c := checker{types: read().Types}
+	c := checker{types: read().Types, rules: rules()}
 	c.object("", kind, document)
 	return c.problems
 }
 
 type checker struct {
 	types    map[string]map[string]string
+	rules    map[string]rule
 	problems []Problem
 }
 
@@ -73,10 +77,27 @@ func (c *checker) object(path, kind string, fields map[string]any) {
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		at := strings.TrimPrefix(path+"."+name, ".")
 		if of, ok := known[name]; ok {
+			before := len(c.problems)
 			c.value(at, of, fields[name])
+			if rule := c.rules[kind+"."+name]; rule != nil && len(c.problems) == before {
+				c.judge(at, rule, fields[name])
+			}
 			continue
 		}
 		c.add(at, suggest(name, known), "is no field of %s", kind)
+	}
+}
+
+// judge says what is wrong with a value of the right type.
+func (c *checker) judge(at string, rule rule, v any) {
+	if list, is := v.([]any); is {
+		for i, e := range list {
+			c.judge(fmt.Sprintf("%s[%d]", at, i), rule, e)
+		}
+		return
+	}
+	if text, hint := rule(v); text != fine {
+		c.add(at, hint, "%s", text)
 	}
 }
 

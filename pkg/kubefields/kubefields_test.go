@@ -14,7 +14,7 @@ import (
 
 func TestCheck(t *testing.T) {
 	for _, c := range []struct{ name, kind, document, want string }{
-		{"right", "KubeletConfiguration", "{maxPods: 110, imageMinimumGCAge: 2m0s, featureGates: {A: true}, evictionHard: {memory.available: 5%}, clusterDNS: [10.96.0.10], registerWithTaints: [{key: a, effect: NoSchedule}]}", ""},
+		{"right", "KubeletConfiguration", "{maxPods: 110, imageMinimumGCAge: 2m0s, featureGates: {NodeSwap: true}, evictionHard: {memory.available: 5%}, clusterDNS: [10.96.0.10], registerWithTaints: [{key: a, effect: NoSchedule}]}", ""},
 		{"nothing given", "KubeletConfiguration", "{maxPods: null, authentication: null}", ""},
 		{"inline fields", "KubeletConfiguration", "{apiVersion: kubelet.config.k8s.io/v1beta1, kind: KubeletConfiguration}", ""},
 		{"whole number for a number", "KubeProxyConfiguration", "{clientConnection: {qps: 5}}", ""},
@@ -27,6 +27,29 @@ func TestCheck(t *testing.T) {
 		{"value of a mapping", "KubeletConfiguration", "{featureGates: {A: 'yes'}}", `featureGates.A: must be true or false, not "yes"`},
 		{"no duration", "KubeletConfiguration", "{imageMinimumGCAge: 120}", "imageMinimumGCAge: must be a duration as in 1h30m, not 120"},
 		{"fraction", "KubeletConfiguration", "{maxPods: 1.5}", "maxPods: must be a whole number, not 1.5"},
+		{"nothing that counts", "KubeletConfiguration", "{cgroupDriver: '', port: 0, shutdownGracePeriod: 0s, evictionHard: {}}", ""},
+		{"choice that there is not", "KubeletConfiguration", "{cgroupDriver: systemdd, topologyManagerPolicy: numa, memorySwap: {swapBehavior: Unlimited}}", `cgroupDriver: must be systemd or cgroupfs, not "systemdd" (did you mean "systemd"?)
+memorySwap.swapBehavior: must be NoSwap or LimitedSwap, not "Unlimited"
+topologyManagerPolicy: must be none, best-effort, restricted or single-numa-node, not "numa"`},
+		{"out of range", "KubeletConfiguration", "{imageGCHighThresholdPercent: 120, maxPods: -1, maxParallelImagePulls: 0, healthzPort: 70000}", `healthzPort: must be between 0 and 65535, not 70000
+imageGCHighThresholdPercent: must be between 0 and 100, not 120
+maxParallelImagePulls: must be 1 or more, not 0
+maxPods: must be 0 or more, not -1`},
+		{"too short, too long", "KubeletConfiguration", "{shutdownGracePeriod: 500ms, cpuCFSQuotaPeriod: 2s, containerLogMonitorInterval: 1s, imageMinimumGCAge: -1s}", `containerLogMonitorInterval: must be 3s or more, not 1s
+cpuCFSQuotaPeriod: must be between 1ms and 1s, not 2s
+imageMinimumGCAge: must not be less than nothing: -1s
+shutdownGracePeriod: must be 0s, or 1s or more, not 500ms`},
+		{"no address", "KubeletConfiguration", "{clusterDNS: [10.96.0.10, dns]}", `clusterDNS[1]: must be an IP address, not "dns"`},
+		{"signal that there is not", "KubeletConfiguration", "{evictionHard: {memory.avail: 5%}}", `evictionHard: knows no "memory.avail" (did you mean "memory.available"?)`},
+		{"gate that there is not", "KubeletConfiguration", "{featureGates: {NodeSwop: true}}", `featureGates: knows no "NodeSwop" in ` + kubefields.Version() + ` (did you mean "NodeSwap"?)`},
+		{"gate that is settled", "KubeletConfiguration", "{featureGates: {NodeSwap: false}}", "featureGates: cannot have NodeSwap: false in " + kubefields.Version() + " (it is always true: leave it out)"},
+		{"gates of the logs and the metrics", "KubeProxyConfiguration", "{featureGates: {LoggingAlphaOptions: true}}", ""},
+		{"gate of another program", "ClusterConfiguration", "{featureGates: {NodeSwap: true}}", `featureGates: knows no "NodeSwap" in ` + kubefields.Version()},
+		{"proxy", "KubeProxyConfiguration", "{mode: ipvsx, metricsBindAddress: '10249', nodePortAddresses: [primary, 192.0.2.0], conntrack: {min: -1}, iptables: {masqueradeBit: 32}}", `conntrack.min: must be 0 or more, not -1
+iptables.masqueradeBit: must be between 0 and 31, not 32
+metricsBindAddress: must be an IP address and a port as in 127.0.0.1:10249, not "10249"
+mode: must be iptables, nftables or ipvs, not "ipvsx" (did you mean "ipvs"?)
+nodePortAddresses[1]: must be a subnet as in 192.0.2.0/24, not "192.0.2.0" (or primary, localhost, all)`},
 		{"unknown kind", "Pod", "{a: b}", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -58,6 +81,13 @@ func TestVersion(t *testing.T) {
 	pinned := regexp.MustCompile(`k8s\.io/kubernetes (v\S+)`).FindSubmatch(mod)
 	if pinned == nil || string(pinned[1]) != kubefields.Version() {
 		t.Errorf("fields of %s, but pinned is %s", kubefields.Version(), pinned[1])
+	}
+}
+
+// A rule of a field that is not there would never be asked.
+func TestRulesAreOfFields(t *testing.T) {
+	if unknown := kubefields.UnknownRules(); len(unknown) > 0 {
+		t.Errorf("no such fields: %q", unknown)
 	}
 }
 
