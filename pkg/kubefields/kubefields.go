@@ -43,6 +43,37 @@ var read = sync.OnceValue(func() table {
 // Version is the version of Kubernetes that the fields are of: "v1.37.2".
 func Version() string { return read().Version }
 
+// Field is a field of a document.
+type Field struct {
+	Path string // "apiServer.extraArgs[].name"
+	Type string // "string", "list of string", "mapping to bool"
+}
+
+// Fields returns the fields of a kind that are no objects themselves, or objects
+// of the types that are whole, sorted.
+func Fields(kind string, whole ...string) []Field {
+	fields := read().fields("", kind, whole)
+	slices.SortFunc(fields, func(a, b Field) int { return strings.Compare(a.Path, b.Path) })
+	return fields
+}
+
+func (t table) fields(path, kind string, whole []string) []Field {
+	var fields []Field
+	for name, of := range t.Types[kind] {
+		at := strings.TrimPrefix(path+"."+name, ".")
+		element, list := strings.CutPrefix(of, "[]")
+		switch {
+		case t.Types[element] == nil || slices.Contains(whole, element):
+			fields = append(fields, Field{at, strings.NewReplacer("[]", "list of ", "map ", "mapping to ").Replace(of)})
+		case list:
+			fields = append(fields, t.fields(at+"[]", element, whole)...)
+		default:
+			fields = append(fields, t.fields(at, element, whole)...)
+		}
+	}
+	return fields
+}
+
 // Problem is what is wrong with a field.
 type Problem struct {
 	Path string // "authentication.anonymous.enabled", "plugins[0].name"

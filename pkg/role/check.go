@@ -248,7 +248,8 @@ func ownedFields() []owned {
 		{"JoinConfiguration", "discovery", "join"},
 		{"JoinConfiguration", "caCertPath", ""},
 		{"JoinConfiguration", "controlPlane.certificateKey", "join.certificateKey"},
-		{"JoinConfiguration", "controlPlane.localAPIEndpoint", "node.ip"},
+		{"JoinConfiguration", "controlPlane.localAPIEndpoint.advertiseAddress", "node.ip"},
+		{"JoinConfiguration", "controlPlane.localAPIEndpoint.bindPort", ""},
 		{"JoinConfiguration", "patches", "patches"},
 		{"JoinConfiguration", "skipPhases", "proxy or dns of ClusterConfiguration, disabled: true"},
 	}

@@ -17,7 +17,7 @@ type Init struct{}
 // field its credentials lie on the node, as a kubeconfig.
 type Join struct {
 	Token          string   `yaml:"token" doc:"Bootstrap token of the cluster, for kubeadm's classic flow. Default: the kubeconfig /etc/slipway/join.conf, which a config can lay down." becomes:"JoinConfiguration discovery.bootstrapToken.token, tlsBootstrapToken"`
-	CACertHashes   []string `yaml:"caCertHashes" doc:"Digests of the cluster's CA, as in sha256:…, with token." becomes:"JoinConfiguration discovery.bootstrapToken.caCertHashes"`
+	CACertHashes   []string `yaml:"caCertHashes" doc:"Digests of the cluster's CA, as in sha256:…, with token." becomes:"JoinConfiguration discovery.bootstrapToken.caCertHashes; unsafeSkipCAVerification is false"`
 	DiscoveryFile  string   `yaml:"discoveryFile" doc:"File on the node that says which cluster is meant, with token: a kubeconfig with the cluster's CA and server, as the ConfigMap cluster-info of kube-public holds it, which a config lays down. In place of caCertHashes and cluster.endpoint." becomes:"JoinConfiguration discovery.file.kubeConfigPath"`
 	CertificateKey string   `yaml:"certificateKey" doc:"Key of the shared certificates that the cluster holds for a short while, with token. Default: a control plane has them below /etc/kubernetes/pki, where a config can lay them down." becomes:"JoinConfiguration controlPlane.certificateKey"`
 }

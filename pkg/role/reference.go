@@ -3,8 +3,10 @@ package role
 import (
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/slipway-os/slipway/pkg/document"
+	"github.com/slipway-os/slipway/pkg/kubefields"
 )
 
 // Reference returns a page about every field of a role, as Markdown.
@@ -29,11 +31,52 @@ these documents can be given, but for those that the role itself says, or the im
 |---|---|---|
 `)
 	for _, f := range ownedFields() {
-		instead := "nothing: it is part of the image"
-		if f.instead != "" {
-			instead = "`" + f.instead + "`"
+		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", f.kind, f.field, f.say())
+	}
+	b.WriteString(`
+## Every field of kubeadm
+
+The fields of kubeadm's documents, and what in a role says them. EnvVar and Taint are those of pods and nodes.
+
+| document | field | type | say it with |
+|---|---|---|---|
+`)
+	fields := document.Reference(Role{})
+	for _, kind := range []string{"ClusterConfiguration", "InitConfiguration", "JoinConfiguration"} {
+		for _, f := range kubefields.Fields(kind, "EnvVar", "Taint") {
+			if f.Path == "apiVersion" || f.Path == "kind" {
+				continue
+			}
+			fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", kind, f.Path, f.Type, sayWith(fields, kind, f.Path))
 		}
-		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", f.kind, f.field, instead)
 	}
 	return b.String()
+}
+
+func (f owned) say() string {
+	if f.instead == "" {
+		return "nothing: it is part of the image"
+	}
+	return "`" + f.instead + "`"
+}
+
+// sayWith returns what in a role says a field of a document of kubeadm's.
+func sayWith(fields []document.Field, kind, path string) string {
+	for _, f := range fields {
+		if !strings.Contains(f.Becomes, kind) && strings.Contains(f.Becomes, "Configuration") {
+			continue
+		}
+		words := strings.FieldsFunc(f.Becomes, func(r rune) bool { return !unicode.IsLetter(r) && r != '.' })
+		for _, word := range words {
+			if path == word || strings.Contains(word, ".") && strings.HasSuffix(path, "."+word) || kind == "JoinConfiguration" && strings.HasSuffix(path, "."+word) {
+				return "`" + f.Path + "`"
+			}
+		}
+	}
+	for _, f := range ownedFields() {
+		if f.kind == kind && (path == f.field || strings.HasPrefix(path, f.field+".") || strings.HasPrefix(path, f.field+"[")) {
+			return f.say()
+		}
+	}
+	return "`kubeadm`"
 }

@@ -463,3 +463,28 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Each field of kubeadm's documents is said with a field of roles that there is,
+// or with the document itself.
+func TestEveryFieldOfKubeadmIsListed(t *testing.T) {
+	known := map[string]bool{"kubeadm": true, "join": true}
+	for _, f := range document.Reference(role.Role{}) {
+		known[f.Path] = true
+	}
+	_, list, _ := strings.Cut(role.Reference(), "## Every field of kubeadm\n")
+	rows := 0
+	for _, line := range strings.Split(list, "\n") {
+		columns := strings.Split(strings.Trim(line, "| "), " | ")
+		if len(columns) != 4 || !strings.HasSuffix(columns[0], "Configuration") {
+			continue
+		}
+		rows++
+		with := strings.Trim(columns[3], "`")
+		if !known[with] && !strings.HasPrefix(with, "nothing") && !strings.HasPrefix(with, "proxy or dns") {
+			t.Errorf("%s %s is said with %q, which is no field", columns[0], columns[1], with)
+		}
+	}
+	if rows < 80 {
+		t.Errorf("only %d fields are listed", rows)
+	}
+}
