@@ -20,7 +20,7 @@ BUILD    = bin/builder build $(WITH:%=--with=%)
 JUDGES  := qemu-system-x86 qemu-system-arm qemu-system-ppc qemu-system-s390x qemu-utils ovmf qemu-efi-aarch64 squashfs-tools cryptsetup-bin gdisk dosfstools mtools e2fsprogs cpio kmod xorriso zstd xz-utils strace sbsigntool openssl nftables haproxy keepalived openssh-client
 
 .DEFAULT_GOAL := all
-.PHONY: all help image images hosts test qemu-test judges lint bench clean FORCE
+.PHONY: all help image images hosts programs test qemu-test judges lint bench clean FORCE
 
 all: bin/builder bin/firstboot ## build bin/builder and bin/firstboot
 
@@ -39,9 +39,13 @@ images: bin/builder ## bake all that 'builder profiles' lists
 hosts: bin/builder # small images of the other architectures
 	$(BUILD) $(HOSTS:%=--profile=qemu-tests/profiles/host-%.yaml)
 
-test: lint judges image hosts ## everything: unit tests with the race detector, then boots in QEMU
-	bin/builder inspect out/$(PROFILE)/disk.raw cat usr/bin/kubeadm > bin/kubeadm && chmod +x bin/kubeadm
-	SLIPWAY_WITH="$(WITH)" SLIPWAY_BAKED="$(PROFILE)" SLIPWAY_KUBEADM=$(CURDIR)/bin/kubeadm $(GO) test -race -timeout 20m ./cmd/... ./pkg/...
+programs: bin/builder # kubeadm and etcd from the baked image, for the unit tests
+	bin/builder inspect out/$(PROFILE)/disk.raw cat usr/bin/kubeadm > bin/kubeadm
+	bin/builder inspect out/$(PROFILE)/disk.raw cat $$(bin/builder inspect out/$(PROFILE)/disk.raw ls -r usr/share/slipway/images/layers | awk '/\/usr\/local\/bin\/etcd$$/ {print $$NF}') > bin/etcd
+	chmod +x bin/kubeadm bin/etcd
+
+test: lint judges image hosts programs ## everything: unit tests with the race detector, then boots in QEMU
+	SLIPWAY_WITH="$(WITH)" SLIPWAY_BAKED="$(PROFILE)" SLIPWAY_KUBEADM=$(CURDIR)/bin/kubeadm SLIPWAY_ETCD=$(CURDIR)/bin/etcd $(GO) test -race -timeout 20m ./cmd/... ./pkg/...
 	SLIPWAY_HOSTS="$(HOSTS)" $(GO) test -count=1 -short -timeout 75m -parallel 2 -v ./qemu-tests/...
 
 # What `make qemu-test` checks of the images themselves: that they come out the

@@ -179,6 +179,7 @@ func testExternalEtcd(t *testing.T) {
 	c.start(c.shuffled(c.members)...)
 	c.joined(c.members...)
 	c.complete(c.members[0])
+	t.Run("a member whose disk is lost comes back", func(t *testing.T) { c.in(t).loseDisk() })
 	t.Run("nothing but allowed packets", func(t *testing.T) { c.in(t).quiet() })
 }
 

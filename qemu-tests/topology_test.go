@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -227,6 +228,31 @@ func (c *cluster) forgot() {
 				c.t.Errorf("worker %s has %s", m.name, keys)
 			}
 		}
+	}
+}
+
+// loseDisk gives an etcd member a fresh disk, and does what its console then asks
+// for on another one.
+func (c *cluster) loseDisk() {
+	c.t.Helper()
+	etcd := slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return m.role != "etcd" })
+	lost, other := etcd[0], etcd[1]
+	lost.machine.cut()
+	if err := os.Remove(filepath.Join(lost.scene.dir, "disk.qcow2")); err != nil {
+		c.t.Fatal(err)
+	}
+	c.start(lost)
+	m := lost.machine.in(c.t)
+	line, err := m.console.match(m.ctx, m.vm, regexp.MustCompile(`member remove [0-9a-f]+`))
+	if err != nil {
+		c.t.Fatalf("waiting for what to do: %v; the console ends with:\n%s", err, m.console.end())
+	}
+	const ctl = "cd /etc/kubernetes/pki/etcd && etcdctl --cacert ca.crt --cert peer.crt --key peer.key "
+	other.machine.in(c.t).run(ctl + line)
+	c.in(c.t).joined(lost)
+	list := other.machine.in(c.t).run(ctl + "member list --write-out=simple")
+	if strings.Count(list, "started") != len(etcd) || strings.Count(list, "false") != len(etcd) { // false: no learner
+		c.t.Errorf("etcd's members are\n%s", list)
 	}
 }
 

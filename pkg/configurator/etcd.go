@@ -27,8 +27,11 @@ import (
 func (c *Configurator) serveEtcd() []step {
 	etcd := c.phaseStep("etcd", "configuring etcd", "init phase etcd local")
 	etcd.clean = c.dropManifests("etcd")
-	return append(c.prepare(), etcd,
+	return append(c.prepare(),
+		step{name: "members", doing: "finding out whether etcd runs already", run: c.findMembers, next: "firstboot status on the other members tells more"},
+		etcd,
 		step{name: "kubelet", doing: "starting the kubelet", run: c.standaloneKubelet, next: tellsMore},
+		step{name: "promoted", doing: "waiting for the data of the etcd cluster", run: c.promoteMember, next: podsTellMore},
 		step{name: ready, doing: "waiting for the etcd cluster", run: c.waitEtcd, always: true, next: podsTellMore},
 	)
 }

@@ -50,7 +50,7 @@ func TestStepsOfEachRole(t *testing.T) {
 		{"one more control plane", joinPair, "node images network cluster certificates kubeconfigs control-plane kubelet etcd serve admitted api managers mark ready"},
 		{"one with etcd elsewhere", joinPair + "etcd: {members: [{name: e1, ip: 192.0.2.12}]}\n", "node images network cluster certificates kubeconfigs control-plane kubelet serve admitted api managers mark ready"},
 		{"worker", worker, "node images network cluster kubelet admitted ready"},
-		{"etcd member", member, "node images etcd kubelet ready"},
+		{"etcd member", member, "node images members etcd kubelet promoted ready"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n, _ := configure(t, c.role)

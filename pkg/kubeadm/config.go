@@ -32,6 +32,9 @@ type Pinned struct {
 	// The cluster's subnets, where the role leaves them to the cluster.
 	PodSubnets     []string `json:"podSubnets,omitempty"`
 	ServiceSubnets []string `json:"serviceSubnets,omitempty"`
+	// EtcdMembers are the members of the etcd cluster that took this node in, as etcd's
+	// initial-cluster: "e1=https://192.0.2.11:2380,…". Empty where it starts one.
+	EtcdMembers string `json:"etcdMembers,omitempty"`
 	// Keyless are the authorities whose keys the node was not given.
 	Keyless []string `json:"keyless,omitempty"`
 }
@@ -132,9 +135,13 @@ func clusterConfiguration(r *role.Role, image manifest.Image, p Pinned) object {
 		for _, m := range r.Etcd.Members {
 			members = append(members, m.Name+"="+etcdURL(m.IP, "2380"))
 		}
+		initial, state := strings.Join(members, ","), "new"
+		if p.EtcdMembers != "" {
+			initial, state = p.EtcdMembers, "existing"
+		}
 		cluster["etcd"] = object{"local": object{"extraArgs": []any{
-			object{"name": "initial-cluster", "value": strings.Join(members, ",")},
-			object{"name": "initial-cluster-state", "value": "new"},
+			object{"name": "initial-cluster", "value": initial},
+			object{"name": "initial-cluster-state", "value": state},
 			object{"name": "initial-cluster-token", "value": r.Cluster.Name},
 		}}}
 	case r.Etcd != nil:

@@ -23,7 +23,7 @@ import (
 )
 
 // Pair is a certificate and its key. What an authority signs is good for a
-// client, and for a server at 127.0.0.1.
+// client, and for a server at 127.0.0.1 and at 127.1.3.1 to 127.1.3.3.
 type Pair struct {
 	Cert *x509.Certificate
 	Key  *ecdsa.PrivateKey
@@ -58,7 +58,7 @@ func sign(t testing.TB, name string, by *Pair, v Validity) Pair {
 	v = v.orToday()
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name, Organization: []string{"system:masters"}},
-		NotBefore: v.From, NotAfter: v.To, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: v.From, NotAfter: v.To, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(127, 1, 3, 1), net.IPv4(127, 1, 3, 2), net.IPv4(127, 1, 3, 3)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
 	parent, signer := template, key

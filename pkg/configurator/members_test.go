@@ -1,0 +1,166 @@
+package configurator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/slipway-os/slipway/pkg/kubeadm"
+	"github.com/slipway-os/slipway/pkg/kubeadm/kubeadmtest"
+	"github.com/slipway-os/slipway/pkg/role"
+)
+
+// etcds are real etcd members on the loopback, e1 to e3.
+type etcds struct {
+	t       *testing.T
+	program string
+	dir     string
+	running map[string]*exec.Cmd
+}
+
+func newEtcds(t *testing.T) (*etcds, kubeadmtest.Pair) {
+	t.Helper()
+	e := &etcds{t: t, program: kubeadmtest.Etcd(t), dir: t.TempDir(), running: map[string]*exec.Cmd{}}
+	ca := kubeadmtest.Authority(t, "etcd-ca", kubeadmtest.Validity{})
+	must(t, os.WriteFile(filepath.Join(e.dir, "ca.crt"), ca.CertPEM(), 0o644))
+	ca.Sign(t, "etcd", kubeadmtest.Validity{}).Write(t, e.dir, "server")
+	t.Cleanup(func() {
+		for name := range e.running {
+			e.stop(name)
+		}
+	})
+	return e, ca
+}
+
+func loopback(name string) string { return "127.1.3." + name[1:] }
+
+func (e *etcds) start(name, cluster, state string) {
+	e.t.Helper()
+	log, err := os.Create(filepath.Join(e.dir, name+".log"))
+	must(e.t, err)
+	defer log.Close()
+	at := func(name string) string { return filepath.Join(e.dir, name) }
+	client, peer := "https://"+loopback(name)+":2379", peerURL(loopback(name))
+	cmd := exec.Command(e.program, "--name", name, "--data-dir", at(name), "--listen-client-urls", client, "--advertise-client-urls", client,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster, "--initial-cluster-state", state,
+		"--cert-file", at("server.crt"), "--key-file", at("server.key"), "--trusted-ca-file", at("ca.crt"), "--client-cert-auth",
+		"--peer-cert-file", at("server.crt"), "--peer-key-file", at("server.key"), "--peer-trusted-ca-file", at("ca.crt"), "--peer-client-cert-auth")
+	cmd.Stdout, cmd.Stderr = log, log
+	must(e.t, cmd.Start())
+	e.running[name] = cmd
+}
+
+func (e *etcds) stop(name string) {
+	e.running[name].Process.Kill()
+	e.running[name].Wait()
+	delete(e.running, name)
+}
+
+// node is the node that is e3.
+func (e *etcds) node(ca kubeadmtest.Pair) (*Configurator, *[]string) {
+	e.t.Helper()
+	n, said := configure(e.t, "version: 1\nrole: etcd\netcd: {members: [{name: e1, ip: 192.0.2.1}, {name: e2, ip: 192.0.2.2}, {name: e3, ip: 192.0.2.3}]}\n")
+	// A role does not take addresses of the loopback.
+	n.role.Etcd.Members = []role.Member{{Name: "e1", IP: loopback("e1")}, {Name: "e2", IP: loopback("e2")}, {Name: "e3", IP: loopback("e3")}}
+	p := n.pinned
+	p.NodeName, p.NodeIP = "e3", loopback("e3")
+	must(e.t, n.pin(p))
+	must(e.t, os.MkdirAll(n.path(kubeadm.PKIDir+"/etcd"), 0o700))
+	must(e.t, os.WriteFile(n.path(kubeadm.PKIDir+"/etcd/ca.crt"), ca.CertPEM(), 0o644))
+	ca.Sign(e.t, "client", kubeadmtest.Validity{}).Write(e.t, n.path(kubeadm.PKIDir), "etcd/healthcheck-client")
+	return n, said
+}
+
+// serving waits until members serve.
+func (e *etcds) serving(n *Configurator, names ...string) {
+	e.t.Helper()
+	client, err := n.etcdClient()
+	must(e.t, err)
+	defer client.CloseIdleConnections()
+	for _, name := range names {
+		for healthy(e.t.Context(), client, loopback(name)) != nil {
+			select {
+			case <-e.t.Context().Done():
+				log, _ := os.ReadFile(filepath.Join(e.dir, name+".log"))
+				e.t.Fatalf("%s does not serve:\n%s", name, log)
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}
+}
+
+func TestMembersOfEtcd(t *testing.T) {
+	e, ca := newEtcds(t)
+	n, said := e.node(ca)
+	must(t, n.findMembers(t.Context()))
+	if n.pinned.EtcdMembers != "" {
+		t.Errorf("nobody serves, but etcd is %s", n.pinned.EtcdMembers)
+	}
+
+	all := fmt.Sprintf("e1=%s,e2=%s,e3=%s", peerURL(loopback("e1")), peerURL(loopback("e2")), peerURL(loopback("e3")))
+	e.start("e1", all, "new")
+	e.start("e2", all, "new")
+	e.serving(n, "e1", "e2")
+	must(t, n.findMembers(t.Context()))
+	if n.pinned.EtcdMembers != "" {
+		t.Errorf("one of those that start the cluster, but late: etcd is %s", n.pinned.EtcdMembers)
+	}
+
+	e.start("e3", all, "new")
+	e.serving(n, "e3")
+	e.stop("e3")
+	must(t, os.RemoveAll(filepath.Join(e.dir, "e3")))
+	waiting, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := n.findMembers(waiting); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a lost disk: %v", err)
+	}
+	_, id, _ := strings.Cut(strings.Join(*said, "\n"), "has data, and this node has none: if its disk was lost, remove it, on another member, in /etc/kubernetes/pki/etcd: etcdctl --cacert ca.crt --cert peer.crt --key peer.key member remove ")
+	id, _, _ = strings.Cut(id, "\n")
+	client, err := n.etcdClient()
+	must(t, err)
+	defer client.CloseIdleConnections()
+	cluster := etcdCluster{client: client}
+	for _, m := range cluster.find(t.Context(), n.role.Etcd.Members[:2]) {
+		if m.Name == "e3" {
+			if m.hexID() != id {
+				t.Errorf("said %q, but it is %s", id, m.hexID())
+			}
+			must(t, cluster.call(t.Context(), "remove", map[string]string{"ID": m.ID}, &struct{}{}))
+		}
+	}
+
+	must(t, n.findMembers(t.Context()))
+	if got := n.pinned.EtcdMembers; len(got) != len(all) || strings.Count(got, ",") != 2 || !strings.Contains(got, "e3="+peerURL(loopback("e3"))) {
+		t.Errorf("etcd is %s, want %s in any order", got, all)
+	}
+	config, err := os.ReadFile(n.path(kubeadmFile))
+	must(t, err)
+	if !strings.Contains(string(config), "value: existing") {
+		t.Errorf("kubeadm's configuration:\n%s", config)
+	}
+	// The power was cut after etcd had taken it in, and before that was kept.
+	again := n.pinned
+	again.EtcdMembers = ""
+	must(t, n.pin(again))
+	must(t, n.findMembers(t.Context()))
+
+	e.start("e3", n.pinned.EtcdMembers, "existing")
+	must(t, n.promoteMember(t.Context()))
+	members := cluster.find(t.Context(), n.role.Etcd.Members[:2])
+	if len(members) != 3 {
+		t.Errorf("got %+v", members)
+	}
+	for _, m := range members {
+		if m.Learner || m.Name == "" {
+			t.Errorf("got %+v", m)
+		}
+	}
+	must(t, n.promoteMember(t.Context())) // again, after an interruption
+}
