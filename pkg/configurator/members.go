@@ -2,6 +2,7 @@ package configurator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,8 +63,8 @@ func (c *Configurator) findMembers(ctx context.Context) error {
 		at := slices.IndexFunc(members, func(m etcdMember) bool { return slices.Contains(m.PeerURLs, self) })
 		switch {
 		case at < 0:
-			members, err = cluster.add(ctx, self)
-			if err != nil {
+			var err error
+			if members, err = cluster.add(ctx, self); err != nil {
 				return "etcd does not take this node in yet: " + err.Error(), nil
 			}
 			c.status.Note("etcd runs without this node, and has taken it in")
@@ -80,22 +81,28 @@ func (c *Configurator) findMembers(ctx context.Context) error {
 	if err != nil || members == nil {
 		return err
 	}
-	var list []string
-	for _, m := range members {
-		name := m.Name
-		if slices.Contains(m.PeerURLs, self) {
-			name = c.pinned.NodeName
-		}
-		for _, url := range m.PeerURLs {
-			list = append(list, name+"="+url)
-		}
-	}
 	p := c.pinned
-	p.EtcdMembers = strings.Join(list, ",")
+	p.EtcdMembers = c.initialCluster(members)
 	if err := c.pin(p); err != nil {
 		return err
 	}
 	return c.writeConfig(p)
+}
+
+// initialCluster writes members as etcd's --initial-cluster. It compares their
+// addresses only; those that have not started have no names of their own yet.
+func (c *Configurator) initialCluster(members []etcdMember) string {
+	names := map[string]string{peerURL(c.pinned.NodeIP): c.pinned.NodeName}
+	for _, m := range c.role.Etcd.Members {
+		names[peerURL(m.IP)] = m.Name
+	}
+	var list []string
+	for _, m := range members {
+		for _, url := range m.PeerURLs {
+			list = append(list, cmp.Or(m.Name, names[url], m.hexID())+"="+url)
+		}
+	}
+	return strings.Join(list, ",")
 }
 
 // promoteMember makes a learner a member that counts, once it has all data.
