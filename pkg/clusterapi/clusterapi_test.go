@@ -292,3 +292,20 @@ func TestMetadataIsAskedOnce(t *testing.T) {
 		t.Errorf("damaged metadata: %v", err)
 	}
 }
+
+// A machine may find its cluster by a file that the user data lays down.
+func TestDiscoveryByAFile(t *testing.T) {
+	in := strings.Replace(worker(""), `        bootstrapToken:
+          apiServerEndpoint: 192.0.2.1:6443
+          caCertHashes: ["sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"]
+          token: abcdef.0123456789abcdef
+`, "        file: {kubeConfigPath: /etc/discovery.conf}\n        tlsBootstrapToken: abcdef.0123456789abcdef\n", 1)
+	result, _ := translate(t, in)
+	r, err := role.Parse("role.yaml", result.RoleFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Join.DiscoveryFile != "/etc/discovery.conf" || r.Join.Token != "abcdef.0123456789abcdef" {
+		t.Errorf("joins by %+v", r.Join)
+	}
+}

@@ -147,7 +147,10 @@ func (c *Configurator) etcdClient() (*http.Client, error) {
 	if !pool.AppendCertsFromPEM(ca) {
 		return nil, errors.New("reading etcd/ca.crt: it holds no certificate")
 	}
-	return &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{
+	// Machines that are off are told from members that do not answer.
+	dialer := net.Dialer{Timeout: 2 * time.Second}
+	return &http.Client{Timeout: 4 * time.Second, Transport: &http.Transport{
+		DialContext:     dialer.DialContext,
 		TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
 	}}, nil
 }

@@ -309,10 +309,20 @@ func TestDiscoveryFile(t *testing.T) {
 	}
 	var info configMap
 	must(t, json.Unmarshal([]byte(a.objects[clusterInfo]), &info))
+	write(t, n.root, file, info.Data["kubeconfig"])
+	if err := n.waitCluster(t.Context()); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "it names a user, but the token says who asks") {
+		t.Errorf("a file with credentials: %v", err)
+	}
 	whole, _, _ := strings.Cut(info.Data["kubeconfig"], "users:")
 	write(t, n.root, file, whole)
+	if err := n.waitCluster(t.Context()); !errors.As(err, &fatal) || !strings.Contains(err.Error(), "not which by current-context") {
+		t.Errorf("a file that does not say which cluster: %v", err)
+	}
+	write(t, n.root, file, strings.Replace(whole, "- name: kubernetes", `- name: ""`, 1)) // as in cluster-info
 	must(t, n.waitCluster(t.Context()))
-	if len(a.asked) != 1 || !strings.HasSuffix(a.asked[0], clusterConfigMap+" system:bootstrap:abcdef") {
+	write(t, n.root, file, whole+"contexts: [{name: a, context: {cluster: kubernetes}}]\ncurrent-context: a\n")
+	must(t, n.waitCluster(t.Context()))
+	if len(a.asked) != 2 || !strings.HasSuffix(a.asked[0], clusterConfigMap+" system:bootstrap:abcdef") {
 		t.Errorf("asked %q", a.asked)
 	}
 }

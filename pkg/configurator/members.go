@@ -8,17 +8,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 
+	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/role"
 )
-
-// etcdData is where etcd's member keeps what it knows.
-const etcdData = "/var/lib/etcd/member"
 
 // etcdMember is a member as etcd counts it (etcd, rpc.proto, Member).
 type etcdMember struct {
@@ -31,12 +33,29 @@ type etcdMember struct {
 
 func peerURL(ip string) string { return "https://" + net.JoinHostPort(ip, "2380") }
 
+func (c *Configurator) isThisNode(m etcdMember) bool {
+	return slices.Contains(m.PeerURLs, peerURL(c.pinned.NodeIP))
+}
+
+// etcdHasStarted says whether this node's etcd has written anything down: it
+// makes its log last, once it knows which cluster it belongs to.
+func (c *Configurator) etcdHasStarted() (bool, error) {
+	_, err := os.Stat(c.path(kubeadm.EtcdLog(c.role)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // findMembers finds out whether this node's etcd starts a cluster together with
 // the others of the role, or comes into one that runs without it: because the
 // node's disk was lost, or the role names more members than there were. It is
 // let in as a learner then, which counts for no majority until it has all data.
 func (c *Configurator) findMembers(ctx context.Context) error {
-	if _, err := os.Stat(c.path(etcdData)); c.pinned.EtcdMembers != "" || err == nil {
+	if c.pinned.EtcdMembers != "" {
+		return c.writeConfig(c.pinned) // the power may have gone before it was written
+	}
+	if started, err := c.etcdHasStarted(); started || err != nil {
 		return err
 	}
 	client, err := c.etcdClient()
@@ -45,42 +64,45 @@ func (c *Configurator) findMembers(ctx context.Context) error {
 	}
 	defer client.CloseIdleConnections()
 	var others []role.Member
-	self := peerURL(c.pinned.NodeIP)
 	for _, m := range c.role.Etcd.Members {
-		if peerURL(m.IP) != self {
+		if m.IP != c.pinned.NodeIP {
 			others = append(others, m)
 		}
 	}
 	var members []etcdMember
-	waiting := c.local()
-	waiting.patience = 0
-	waiting.why = func(err error) string { return err.Error() }
-	err = c.waitFor(ctx, waiting, func(ctx context.Context) (string, error) {
+	err = c.waitFor(ctx, c.local(), func(ctx context.Context) (waiting string, err error) {
 		cluster := etcdCluster{client: client}
-		if members = cluster.find(ctx, others); members == nil {
-			return "", nil // nobody serves: it is not there yet
+		if members, waiting = cluster.find(ctx, others); members == nil {
+			return waiting, nil
 		}
-		at := slices.IndexFunc(members, func(m etcdMember) bool { return slices.Contains(m.PeerURLs, self) })
+		at := slices.IndexFunc(members, c.isThisNode)
 		switch {
 		case at < 0:
-			var err error
-			if members, err = cluster.add(ctx, self); err != nil {
+			if members, err = cluster.add(ctx, peerURL(c.pinned.NodeIP)); err != nil {
 				return "etcd does not take this node in yet: " + err.Error(), nil
 			}
 			c.status.Note("etcd runs without this node, and has taken it in")
-			return "", nil
 		case members[at].Name == "": // it was taken in, and has not started
-			return "", nil
 		case len(members[at].ClientURLs) == 0: // it is one of those that start the cluster
 			members = nil
-			return "", nil
+		default:
+			return fmt.Sprintf("etcd has a member at %s that has data, and this node has none: if its disk was lost, remove it, on another member, in /etc/kubernetes/pki/etcd: "+
+				"etcdctl --cacert ca.crt --cert peer.crt --key peer.key member remove %s", peerURL(c.pinned.NodeIP), members[at].hexID()), nil
 		}
-		return fmt.Sprintf("etcd has a member at %s that has data, and this node has none: if its disk was lost, remove it, on another member, in /etc/kubernetes/pki/etcd: "+
-			"etcdctl --cacert ca.crt --cert peer.crt --key peer.key member remove %s", self, members[at].hexID()), nil
+		return "", nil
 	})
 	if err != nil || members == nil {
 		return err
 	}
+	// It may have been configured as one that starts the cluster, in vain.
+	if err := c.journal.Reopen("etcd"); err != nil {
+		return err
+	}
+	return c.expectMembers(members)
+}
+
+// expectMembers makes this node's etcd expect the members that there are.
+func (c *Configurator) expectMembers(members []etcdMember) error {
 	p := c.pinned
 	p.EtcdMembers = c.initialCluster(members)
 	if err := c.pin(p); err != nil {
@@ -102,6 +124,7 @@ func (c *Configurator) initialCluster(members []etcdMember) string {
 			list = append(list, cmp.Or(m.Name, names[url], m.hexID())+"="+url)
 		}
 	}
+	slices.Sort(list) // etcd's order is not always the same
 	return strings.Join(list, ",")
 }
 
@@ -115,21 +138,25 @@ func (c *Configurator) promoteMember(ctx context.Context) error {
 		return err
 	}
 	defer client.CloseIdleConnections()
-	self := peerURL(c.pinned.NodeIP)
-	waiting := c.local()
-	waiting.patience = 0
-	waiting.why = func(err error) string { return err.Error() }
-	return c.waitFor(ctx, waiting, func(ctx context.Context) (string, error) {
+	return c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) {
 		cluster := etcdCluster{client: client}
-		members := cluster.find(ctx, c.role.Etcd.Members)
-		at := slices.IndexFunc(members, func(m etcdMember) bool { return slices.Contains(m.PeerURLs, self) })
+		members, waiting := cluster.find(ctx, c.role.Etcd.Members)
+		if members == nil {
+			return cmp.Or(waiting, "no etcd member serves"), nil
+		}
+		at := slices.IndexFunc(members, c.isThisNode)
 		switch {
-		case members == nil:
-			return "no etcd member serves", nil
 		case at < 0:
-			return "etcd does not count this node any more: was it removed?", nil
+			return "etcd does not count this node any more: was it removed? It comes in again with a fresh disk", nil
 		case !members[at].Learner:
 			return "", nil
+		}
+		if started, err := c.etcdHasStarted(); err == nil && !started && c.initialCluster(members) != c.pinned.EtcdMembers {
+			// Others came or went meanwhile: etcd starts only if it expects those that there are.
+			if err := c.expectMembers(members); err != nil {
+				return "", err
+			}
+			return "etcd has other members by now: starting again", c.phase(ctx, "init phase etcd local", c.path(kubeadmFile))
 		}
 		if err := cluster.promote(ctx, members[at].ID); err != nil {
 			return "this node's etcd takes the data of the others: " + err.Error(), nil
@@ -140,9 +167,8 @@ func (c *Configurator) promoteMember(ctx context.Context) error {
 
 // hexID is how etcdctl writes an ID.
 func (m etcdMember) hexID() string {
-	var n uint64
-	fmt.Sscan(m.ID, &n)
-	return fmt.Sprintf("%x", n)
+	n, _ := strconv.ParseUint(m.ID, 10, 64)
+	return strconv.FormatUint(n, 16)
 }
 
 // etcdCluster asks the members of a cluster, over the JSON that etcd serves
@@ -152,20 +178,66 @@ type etcdCluster struct {
 	at     string // host and port of the member that answered
 }
 
-// find returns the members by the word of the first of some that serves for a
-// majority; nil if none does.
-func (e *etcdCluster) find(ctx context.Context, of []role.Member) []etcdMember {
-	for i, problem := range ask(ctx, e.client, of) {
-		if problem != nil {
-			continue
-		}
-		e.at = net.JoinHostPort(of[i].IP, "2379")
-		var answer struct{ Members []etcdMember }
-		if e.call(ctx, "list", map[string]any{"linearizable": true}, &answer) == nil && len(answer.Members) > 0 {
-			return answer.Members
+// find returns the members, by the word of one of some others; or what to wait
+// for before it is known that there is no cluster; or neither, if there is none.
+// An etcd that is starting a cluster answers nobody until it is there: whoever
+// answers anything belongs to one that runs.
+func (e *etcdCluster) find(ctx context.Context, others []role.Member) (members []etcdMember, waiting string) {
+	type answer struct {
+		members []etcdMember
+		err     error
+	}
+	answers := make([]answer, len(others))
+	var all sync.WaitGroup
+	for i, m := range others {
+		all.Go(func() {
+			one := etcdCluster{e.client, net.JoinHostPort(m.IP, "2379")}
+			answers[i].members, answers[i].err = one.list(ctx)
+		})
+	}
+	all.Wait()
+	up := 1 // this node
+	var down, trouble []string
+	for i, a := range answers {
+		switch {
+		case a.err == nil:
+			e.at = net.JoinHostPort(others[i].IP, "2379")
+			return a.members, ""
+		case errors.Is(a.err, syscall.ECONNREFUSED):
+			up++
+		case isDial(a.err):
+			down = append(down, others[i].Name)
+		default:
+			trouble = append(trouble, fmt.Sprintf("%s (%v)", others[i].Name, told(a.err)))
 		}
 	}
-	return nil
+	switch {
+	case len(trouble) > 0:
+		return nil, "etcd runs, but does not say of which members: " + strings.Join(trouble, ", ")
+	case up <= (len(others)+1)/2:
+		return nil, "etcd starts once a majority of its members is there: nobody answers at " + strings.Join(down, ", ")
+	}
+	return nil, ""
+}
+
+// isDial says whether nobody was reached, as if a machine is off.
+func isDial(err error) bool {
+	var network *net.OpError
+	return errors.As(err, &network) && network.Op == "dial"
+}
+
+// list returns the members by the word of a majority; if there is none, by the
+// member's own.
+func (e *etcdCluster) list(ctx context.Context) ([]etcdMember, error) {
+	var answer struct{ Members []etcdMember }
+	err := e.call(ctx, "list", map[string]any{"linearizable": true}, &answer)
+	if err != nil && !isDial(err) {
+		err = e.call(ctx, "list", map[string]any{"linearizable": false}, &answer)
+	}
+	if err == nil && len(answer.Members) == 0 {
+		err = errors.New("it names none")
+	}
+	return answer.Members, err
 }
 
 // add lets a learner in, and returns all members.
@@ -190,7 +262,7 @@ func (e *etcdCluster) call(ctx context.Context, verb string, request, answer any
 	}
 	resp, err := e.client.Do(req)
 	if err != nil {
-		return told(err)
+		return err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))

@@ -14,6 +14,7 @@ import (
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/kubeadm/kubeadmtest"
 	"github.com/slipway-os/slipway/pkg/role"
+	"github.com/slipway-os/slipway/pkg/status"
 )
 
 // etcds are real etcd members on the loopback, e1 to e3.
@@ -63,9 +64,9 @@ func (e *etcds) stop(name string) {
 }
 
 // node is the node that is e3.
-func (e *etcds) node(ca kubeadmtest.Pair) (*Configurator, *[]string) {
+func (e *etcds) node(ca kubeadmtest.Pair) *Configurator {
 	e.t.Helper()
-	n, said := configure(e.t, "version: 1\nrole: etcd\netcd: {members: [{name: e1, ip: 192.0.2.1}, {name: e2, ip: 192.0.2.2}, {name: e3, ip: 192.0.2.3}]}\n")
+	n, _ := configure(e.t, "version: 1\nrole: etcd\netcd: {members: [{name: e1, ip: 192.0.2.1}, {name: e2, ip: 192.0.2.2}, {name: e3, ip: 192.0.2.3}]}\n")
 	// A role does not take addresses of the loopback.
 	n.role.Etcd.Members = []role.Member{{Name: "e1", IP: loopback("e1")}, {Name: "e2", IP: loopback("e2")}, {Name: "e3", IP: loopback("e3")}}
 	p := n.pinned
@@ -74,7 +75,7 @@ func (e *etcds) node(ca kubeadmtest.Pair) (*Configurator, *[]string) {
 	must(e.t, os.MkdirAll(n.path(kubeadm.PKIDir+"/etcd"), 0o700))
 	must(e.t, os.WriteFile(n.path(kubeadm.PKIDir+"/etcd/ca.crt"), ca.CertPEM(), 0o644))
 	ca.Sign(e.t, "client", kubeadmtest.Validity{}).Write(e.t, n.path(kubeadm.PKIDir), "etcd/healthcheck-client")
-	return n, said
+	return n
 }
 
 // serving waits until members serve.
@@ -83,10 +84,12 @@ func (e *etcds) serving(n *Configurator, names ...string) {
 	client, err := n.etcdClient()
 	must(e.t, err)
 	defer client.CloseIdleConnections()
+	patient, cancel := context.WithTimeout(e.t.Context(), 2*time.Minute)
+	defer cancel()
 	for _, name := range names {
-		for healthy(e.t.Context(), client, loopback(name)) != nil {
+		for healthy(patient, client, loopback(name)) != nil {
 			select {
-			case <-e.t.Context().Done():
+			case <-patient.Done():
 				log, _ := os.ReadFile(filepath.Join(e.dir, name+".log"))
 				e.t.Fatalf("%s does not serve:\n%s", name, log)
 			case <-time.After(50 * time.Millisecond):
@@ -95,13 +98,35 @@ func (e *etcds) serving(n *Configurator, names ...string) {
 	}
 }
 
+// waits sees a node wait for something, and returns how it says so.
+func (e *etcds) waits(n *Configurator, text string) string {
+	e.t.Helper()
+	ctx, cancel := context.WithTimeout(e.t.Context(), 2*time.Minute)
+	defer cancel()
+	heard, before := "", n.status
+	defer func() { n.status = before }()
+	n.status = status.NewReporter(filepath.Join(e.t.TempDir(), "status.json"), func(format string, args ...any) {
+		if line := fmt.Sprintf(format, args...); strings.Contains(line, text) {
+			heard = line
+			cancel()
+		}
+	}, func() time.Duration { return 0 })
+	if err := n.findMembers(ctx); !errors.Is(err, context.Canceled) {
+		e.t.Fatalf("it does not wait, saying %q: %v", text, err)
+	}
+	return heard
+}
+
 func TestMembersOfEtcd(t *testing.T) {
 	e, ca := newEtcds(t)
-	n, said := e.node(ca)
+	n := e.node(ca)
 	must(t, n.findMembers(t.Context()))
 	if n.pinned.EtcdMembers != "" {
 		t.Errorf("nobody serves, but etcd is %s", n.pinned.EtcdMembers)
 	}
+	n.role.Etcd.Members[0].IP, n.role.Etcd.Members[1].IP = "100::1", "100::2" // of which nothing comes back (RFC 6666)
+	e.waits(n, "etcd starts once a majority of its members is there: nobody answers at e1, e2")
+	n.role.Etcd.Members[0].IP, n.role.Etcd.Members[1].IP = loopback("e1"), loopback("e2")
 
 	all := fmt.Sprintf("e1=%s,e2=%s,e3=%s", peerURL(loopback("e1")), peerURL(loopback("e2")), peerURL(loopback("e3")))
 	e.start("e1", all, "new")
@@ -111,23 +136,29 @@ func TestMembersOfEtcd(t *testing.T) {
 	if n.pinned.EtcdMembers != "" {
 		t.Errorf("one of those that start the cluster, but late: etcd is %s", n.pinned.EtcdMembers)
 	}
+	e.stop("e2") // without whom this node is needed for a majority
+	must(t, n.findMembers(t.Context()))
+	if n.pinned.EtcdMembers != "" {
+		t.Errorf("late, and needed: etcd is %s", n.pinned.EtcdMembers)
+	}
 
 	e.start("e3", all, "new")
-	e.serving(n, "e3")
+	e.start("e2", all, "new")
+	e.serving(n, "e1", "e2", "e3")
 	e.stop("e3")
 	must(t, os.RemoveAll(filepath.Join(e.dir, "e3")))
-	waiting, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-	defer cancel()
-	if err := n.findMembers(waiting); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a lost disk: %v", err)
-	}
-	_, id, _ := strings.Cut(strings.Join(*said, "\n"), "has data, and this node has none: if its disk was lost, remove it, on another member, in /etc/kubernetes/pki/etcd: etcdctl --cacert ca.crt --cert peer.crt --key peer.key member remove ")
-	id, _, _ = strings.Cut(id, "\n")
+	const remove = "has data, and this node has none: if its disk was lost, remove it, on another member, in /etc/kubernetes/pki/etcd: etcdctl --cacert ca.crt --cert peer.crt --key peer.key member remove "
+	_, id, _ := strings.Cut(e.waits(n, remove), remove)
+	e.stop("e2") // the others have no majority, but run
+	e.waits(n, "member remove "+id)
+	e.start("e2", all, "new")
+	e.serving(n, "e2")
 	client, err := n.etcdClient()
 	must(t, err)
 	defer client.CloseIdleConnections()
 	cluster := etcdCluster{client: client}
-	for _, m := range cluster.find(t.Context(), n.role.Etcd.Members[:2]) {
+	members, _ := cluster.find(t.Context(), n.role.Etcd.Members[:2])
+	for _, m := range members {
 		if m.Name == "e3" {
 			if m.hexID() != id {
 				t.Errorf("said %q, but it is %s", id, m.hexID())
@@ -150,10 +181,16 @@ func TestMembersOfEtcd(t *testing.T) {
 	again.EtcdMembers = ""
 	must(t, n.pin(again))
 	must(t, n.findMembers(t.Context()))
+	// And after that, but before kubeadm was told.
+	must(t, os.Remove(n.path(kubeadmFile)))
+	must(t, n.findMembers(t.Context()))
+	if again, err := os.ReadFile(n.path(kubeadmFile)); err != nil || string(again) != string(config) {
+		t.Errorf("kubeadm's configuration: %v\n%s", err, again)
+	}
 
 	e.start("e3", n.pinned.EtcdMembers, "existing")
 	must(t, n.promoteMember(t.Context()))
-	members := cluster.find(t.Context(), n.role.Etcd.Members[:2])
+	members, _ = cluster.find(t.Context(), n.role.Etcd.Members[:2])
 	if len(members) != 3 {
 		t.Errorf("got %+v", members)
 	}

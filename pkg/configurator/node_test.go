@@ -259,6 +259,7 @@ func TestWithoutSecrets(t *testing.T) {
 		{"something else", "kubeadm: {bootstrapTokens: x}\n", ""},
 		{"one", "version: 1\nkubeadm:\n    - kind: InitConfiguration\n      certificateKey: x # secret\n      skipPhases: [a] # kept\n", "version: 1\nkubeadm:\n    - kind: InitConfiguration\n      skipPhases: [a] # kept\n"},
 		{"both", "kubeadm: [{bootstrapTokens: [{token: x}], certificateKey: y, kind: z}]\n", "kubeadm: [{kind: z}]\n"},
+		{"what the node joined with", "version: 1\njoin: {token: x, discoveryFile: /etc/slipway/discovery.conf}\n", "version: 1\njoin: {}\n"},
 		{"by an anchor", "kubeadm: [&a {kind: z, certificateKey: y}]\n", "kubeadm: [&a {kind: z}]\n"},
 	} {
 		want := c.want

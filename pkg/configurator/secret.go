@@ -75,8 +75,8 @@ func withoutSecrets(text []byte) ([]byte, error) {
 		}
 	}
 	if join := value(doc.Content[0], "join"); join != nil {
-		// Digests go with the token.
-		for _, name := range []string{"token", "caCertHashes", "certificateKey"} {
+		// Which cluster is meant goes with the token.
+		for _, name := range []string{"token", "caCertHashes", "discoveryFile", "certificateKey"} {
 			found = drop(join, name) || found
 		}
 	}

@@ -32,12 +32,14 @@ type Client struct {
 
 // kubeconfig is the part of a kubeconfig that kubeadm writes.
 type kubeconfig struct {
-	Clusters []struct {
-		Cluster struct {
-			Server string `yaml:"server"`
-			CAData string `yaml:"certificate-authority-data"`
-		} `yaml:"cluster"`
-	} `yaml:"clusters"`
+	Clusters       []kubeCluster `yaml:"clusters"`
+	CurrentContext string        `yaml:"current-context"`
+	Contexts       []struct {
+		Name    string `yaml:"name"`
+		Context struct {
+			Cluster string `yaml:"cluster"`
+		} `yaml:"context"`
+	} `yaml:"contexts"`
 	Users []struct {
 		User struct {
 			CertData string `yaml:"client-certificate-data"`
@@ -46,6 +48,15 @@ type kubeconfig struct {
 			KeyFile  string `yaml:"client-key"`
 		} `yaml:"user"`
 	} `yaml:"users"`
+}
+
+type kubeCluster struct {
+	Name    string `yaml:"name"`
+	Cluster struct {
+		Server string `yaml:"server"`
+		CAData string `yaml:"certificate-authority-data"`
+		CAFile string `yaml:"certificate-authority"`
+	} `yaml:"cluster"`
 }
 
 // Dialer opens the connection to the server; nil for the ordinary one.
@@ -62,7 +73,10 @@ func FromKubeconfig(data []byte, dial Dialer) (*Client, error) {
 	if len(k.Users) == 0 {
 		return nil, errors.New("reading kubeconfig: it names no user")
 	}
-	server, pool, err := k.cluster()
+	if len(k.Clusters) == 0 {
+		return nil, errors.New("reading kubeconfig: it names no cluster")
+	}
+	server, pool, err := k.Clusters[0].read()
 	if err != nil {
 		return nil, err
 	}
@@ -82,14 +96,31 @@ func FromKubeconfig(data []byte, dial Dialer) (*Client, error) {
 	return newClient(server, dial, &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}), nil
 }
 
-// FromDiscovery returns a client that presents a bootstrap token to the first
-// cluster of a kubeconfig that need not name a user: kubeadm's discovery file.
+// FromDiscovery returns a client that presents a bootstrap token to the cluster
+// of kubeadm's discovery file: a kubeconfig without a user, and of its clusters
+// the one without a name, or else that of the current context.
 func FromDiscovery(data []byte, token string) (*Client, error) {
 	var k kubeconfig
 	if err := yaml.Unmarshal(data, &k); err != nil {
 		return nil, errors.New("reading kubeconfig: not valid YAML") // the parser's own words could quote a key
 	}
-	server, pool, err := k.cluster()
+	if len(k.Users) > 0 {
+		return nil, errors.New("reading kubeconfig: it names a user, but the token says who asks")
+	}
+	meant := ""
+	for _, context := range k.Contexts {
+		if context.Name == k.CurrentContext {
+			meant = context.Context.Cluster
+		}
+	}
+	at := slices.IndexFunc(k.Clusters, func(c kubeCluster) bool { return c.Name == "" })
+	if at < 0 {
+		at = slices.IndexFunc(k.Clusters, func(c kubeCluster) bool { return c.Name == meant })
+	}
+	if at < 0 {
+		return nil, errors.New("reading kubeconfig: it names no cluster, or several and not which by current-context")
+	}
+	server, pool, err := k.Clusters[at].read()
 	if err != nil {
 		return nil, err
 	}
@@ -98,13 +129,10 @@ func FromDiscovery(data []byte, token string) (*Client, error) {
 	return c, nil
 }
 
-// cluster returns host and port of the first cluster's server, and who may have
-// signed its certificate.
-func (k kubeconfig) cluster() (string, *x509.CertPool, error) {
-	if len(k.Clusters) == 0 {
-		return "", nil, errors.New("reading kubeconfig: it names no cluster")
-	}
-	ca, err := decode("certificate-authority-data", k.Clusters[0].Cluster.CAData)
+// read returns host and port of the cluster's server, and who may have signed
+// its certificate.
+func (c kubeCluster) read() (string, *x509.CertPool, error) {
+	ca, err := inlineOrFile("certificate-authority-data", c.Cluster.CAData, c.Cluster.CAFile)
 	if err != nil {
 		return "", nil, err
 	}
@@ -112,9 +140,9 @@ func (k kubeconfig) cluster() (string, *x509.CertPool, error) {
 	if !pool.AppendCertsFromPEM(ca) {
 		return "", nil, errors.New("reading kubeconfig: certificate-authority-data holds no certificate")
 	}
-	server, err := url.Parse(k.Clusters[0].Cluster.Server)
+	server, err := url.Parse(c.Cluster.Server)
 	if err != nil || server.Scheme != "https" {
-		return "", nil, fmt.Errorf("reading kubeconfig: server %q is no https address", k.Clusters[0].Cluster.Server)
+		return "", nil, fmt.Errorf("reading kubeconfig: server %q is no https address", c.Cluster.Server)
 	}
 	return server.Host, pool, nil
 }

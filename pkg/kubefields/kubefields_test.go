@@ -27,7 +27,9 @@ func TestCheck(t *testing.T) {
 		{"value of a mapping", "KubeletConfiguration", "{featureGates: {A: 'yes'}}", `featureGates.A: must be true or false, not "yes"`},
 		{"no duration", "KubeletConfiguration", "{imageMinimumGCAge: 120}", "imageMinimumGCAge: must be a duration as in 1h30m, not 120"},
 		{"fraction", "KubeletConfiguration", "{maxPods: 1.5}", "maxPods: must be a whole number, not 1.5"},
-		{"nothing that counts", "KubeletConfiguration", "{cgroupDriver: '', port: 0, shutdownGracePeriod: 0s, evictionHard: {}}", ""},
+		{"addresses to listen at", "KubeProxyConfiguration", "{bindAddress: '::', metricsBindAddress: 0.0.0.0, healthzBindAddress: '[::]:10256'}", ""},
+		{"large numbers", "KubeletConfiguration", "{maxOpenFiles: 3000000000, maxPods: 3000000000}", "maxPods: must be 2147483647 or less, not 3000000000"},
+		{"nothing that counts", "KubeletConfiguration", "{cgroupDriver: '', port: 0, address: '', shutdownGracePeriod: 0s, evictionHard: {}}", ""},
 		{"choice that there is not", "KubeletConfiguration", "{cgroupDriver: systemdd, topologyManagerPolicy: numa, memorySwap: {swapBehavior: Unlimited}}", `cgroupDriver: must be systemd or cgroupfs, not "systemdd" (did you mean "systemd"?)
 memorySwap.swapBehavior: must be NoSwap or LimitedSwap, not "Unlimited"
 topologyManagerPolicy: must be none, best-effort, restricted or single-numa-node, not "numa"`},

@@ -45,7 +45,6 @@ func rules() map[string]rule {
 		"KubeletConfiguration.evictionSoft":                              signals,
 		"KubeletConfiguration.evictionSoftGracePeriod":                   signals,
 		"KubeletConfiguration.hairpinMode":                               oneOf("promiscuous-bridge", "hairpin-veth", "none"),
-		"KubeletConfiguration.healthzBindAddress":                        address,
 		"KubeletConfiguration.healthzPort":                               between(0, 65535),
 		"KubeletConfiguration.imageGCHighThresholdPercent":               between(0, 100),
 		"KubeletConfiguration.imageGCLowThresholdPercent":                between(0, 100),
@@ -56,7 +55,7 @@ func rules() map[string]rule {
 		"KubeletConfiguration.iptablesMasqueradeBit":                     between(0, 31),
 		"KubeletConfiguration.kubeAPIBurst":                              atLeast(0),
 		"KubeletConfiguration.kubeAPIQPS":                                atLeast(0),
-		"KubeletConfiguration.maxOpenFiles":                              atLeast(0),
+		"KubeletConfiguration.maxOpenFiles":                              between(0, math.MaxInt64),
 		"KubeletConfiguration.maxParallelImagePulls":                     atLeast(1),
 		"KubeletConfiguration.maxPods":                                   atLeast(0),
 		"KubeletConfiguration.memoryManagerPolicy":                       oneOf("None", "Static"),
@@ -116,13 +115,16 @@ func oneOf(known ...string) rule {
 
 func between(least, most int64) rule {
 	return func(v any) (string, string) {
-		if n, ok := number(v); ok && (n < float64(least) || n > float64(most)) {
-			if most == math.MaxInt32 {
-				return fmt.Sprintf("must be %d or more, not %v", least, v), ""
-			}
+		n, ok := number(v)
+		switch {
+		case !ok || float64(least) <= n && n <= float64(most):
+			return fine, ""
+		case most < math.MaxInt32:
 			return fmt.Sprintf("must be between %d and %d, not %v", least, most, v), ""
+		case n < float64(least):
+			return fmt.Sprintf("must be %d or more, not %v", least, v), ""
 		}
-		return fine, ""
+		return fmt.Sprintf("must be %d or less, not %v", most, v), ""
 	}
 }
 
@@ -171,7 +173,7 @@ func duration(v any) (time.Duration, bool) {
 }
 
 func address(v any) (string, string) {
-	if s, ok := v.(string); ok {
+	if s, ok := v.(string); ok && s != "" {
 		if _, err := netip.ParseAddr(s); err != nil {
 			return "must be an IP address, not " + shown(s), ""
 		}
@@ -203,6 +205,9 @@ func addressPort(v any) (string, string) {
 	s, ok := v.(string)
 	if !ok || s == "" {
 		return fine, ""
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return fine, "" // with the default port
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err == nil {
