@@ -160,6 +160,18 @@ func (c *cluster) joined(members ...*member) {
 	}
 }
 
+// split returns the machines of a role, and the others.
+func (c *cluster) split(role string) (of, others []*member) {
+	for _, m := range c.members {
+		if m.role == role {
+			of = append(of, m)
+		} else {
+			others = append(others, m)
+		}
+	}
+	return of, others
+}
+
 // shuffled returns the machines in a random order, which is printed.
 func (c *cluster) shuffled(members []*member) []*member {
 	seed := number(c.t, "SLIPWAY_SEED", int(time.Now().UnixNano()&0xffffff))
@@ -233,9 +245,8 @@ func (c *cluster) forgot() {
 
 // loseDisk gives an etcd member a fresh disk, and does what its console then asks
 // for on another one.
-func (c *cluster) loseDisk() {
+func (c *cluster) loseDisk(etcd []*member) {
 	c.t.Helper()
-	etcd := slices.DeleteFunc(slices.Clone(c.members), func(m *member) bool { return m.role != "etcd" })
 	lost, other := etcd[0], etcd[1]
 	lost.machine.cut()
 	if err := os.Remove(filepath.Join(lost.scene.dir, "disk.qcow2")); err != nil {
