@@ -39,7 +39,7 @@ images: bin/builder ## bake all that 'builder profiles' lists
 hosts: bin/builder # small images of the other architectures
 	$(BUILD) $(HOSTS:%=--profile=qemu-tests/profiles/host-%.yaml)
 
-programs: image # kubeadm and etcd from the baked image, for the unit tests
+programs: image ## install the kubeadm and etcd of the baked image in bin/, for the unit tests
 	bin/builder inspect out/$(PROFILE)/disk.raw cat usr/bin/kubeadm > bin/kubeadm
 	bin/builder inspect out/$(PROFILE)/disk.raw cat $$(bin/builder inspect out/$(PROFILE)/disk.raw ls -r usr/share/slipway/images/layers | awk '/\/usr\/local\/bin\/etcd$$/ {print $$NF}') > bin/etcd
 	chmod +x bin/kubeadm bin/etcd

@@ -177,11 +177,9 @@ func testExternalEtcd(t *testing.T) {
 	c := newCluster(t, "external-etcd")
 	c.render()
 	etcd, planes := c.split("etcd")
-	c.start(c.shuffled(etcd)...)
+	c.start(c.shuffled(c.members)...)
 	c.joined(etcd...)
-	// Before the control planes are there: five machines on two processors starve.
 	t.Run("a member whose disk is lost comes back", func(t *testing.T) { c.in(t).loseDisk(etcd) })
-	c.start(c.shuffled(planes)...)
 	c.joined(planes...)
 	c.complete(planes[0])
 	t.Run("nothing but allowed packets", func(t *testing.T) { c.in(t).quiet() })

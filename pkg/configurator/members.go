@@ -98,11 +98,6 @@ func (c *Configurator) findMembers(ctx context.Context) error {
 	if err := c.journal.Reopen("etcd"); err != nil {
 		return err
 	}
-	return c.expectMembers(members)
-}
-
-// expectMembers makes this node's etcd expect the members that there are.
-func (c *Configurator) expectMembers(members []etcdMember) error {
 	p := c.pinned
 	p.EtcdMembers = c.initialCluster(members)
 	if err := c.pin(p); err != nil {
@@ -151,18 +146,33 @@ func (c *Configurator) promoteMember(ctx context.Context) error {
 		case !members[at].Learner:
 			return "", nil
 		}
-		if started, err := c.etcdHasStarted(); err == nil && !started && c.initialCluster(members) != c.pinned.EtcdMembers {
-			// Others came or went meanwhile: etcd starts only if it expects those that there are.
-			if err := c.expectMembers(members); err != nil {
-				return "", err
-			}
-			return "etcd has other members by now: starting again", c.phase(ctx, "init phase etcd local", c.path(kubeadmFile))
+		started, err := c.etcdHasStarted()
+		if err != nil {
+			return "", err
+		}
+		if now := c.initialCluster(members); !started && now != c.pinned.EtcdMembers {
+			return "etcd has other members by now: starting again", c.restartEtcd(ctx, now)
 		}
 		if err := cluster.promote(ctx, members[at].ID); err != nil {
 			return "this node's etcd takes the data of the others: " + err.Error(), nil
 		}
 		return "", nil
 	})
+}
+
+// restartEtcd makes an etcd that has not started expect other members: it starts
+// only with those that there are. They are pinned last, so that an interruption
+// has it done again.
+func (c *Configurator) restartEtcd(ctx context.Context, members string) error {
+	p := c.pinned
+	p.EtcdMembers = members
+	if err := c.writeConfig(p); err != nil {
+		return err
+	}
+	if err := c.phase(ctx, "init phase etcd local", c.path(kubeadmFile)); err != nil {
+		return err
+	}
+	return c.pin(p)
 }
 
 // hexID is how etcdctl writes an ID.

@@ -188,8 +188,26 @@ func TestMembersOfEtcd(t *testing.T) {
 		t.Errorf("kubeadm's configuration: %v\n%s", err, again)
 	}
 
-	e.start("e3", n.pinned.EtcdMembers, "existing")
+	// One that was counted then is gone before this node's etcd has started: it
+	// starts once kubeadm has written whom to expect.
+	whole, stale := n.pinned.EtcdMembers, n.pinned
+	stale.EtcdMembers += ",e4=https://192.0.2.4:2380"
+	must(t, n.pin(stale))
+	n.phase = func(context.Context, string, string, ...string) error {
+		config, err := os.ReadFile(n.path(kubeadmFile))
+		must(t, err)
+		if !strings.Contains(string(config), "value: "+whole+"\n") {
+			t.Errorf("kubeadm's configuration:\n%s", config)
+		}
+		if _, running := e.running["e3"]; !running {
+			e.start("e3", whole, "existing")
+		}
+		return nil
+	}
 	must(t, n.promoteMember(t.Context()))
+	if n.pinned.EtcdMembers != whole {
+		t.Errorf("etcd is %s, want %s", n.pinned.EtcdMembers, whole)
+	}
 	members, _ = cluster.find(t.Context(), n.role.Etcd.Members[:2])
 	if len(members) != 3 {
 		t.Errorf("got %+v", members)

@@ -136,6 +136,7 @@ func FuzzByToken(f *testing.F) {
 	f.Add([]byte("clusters: [{cluster: {certificate-authority-data: " + base64.StdEncoding.EncodeToString(ca.CertPEM()) + "}}]"))
 	f.Add([]byte("clusters: [{cluster: {certificate-authority-data: LS0t}}]"))
 	f.Fuzz(func(t *testing.T, config []byte) {
+		kubeapi.FromDiscovery(config, "abcdef.0123456789abcdef")
 		if _, err := kubeapi.ByToken("192.0.2.1:6443", "abcdef.0123456789abcdef", config, []string{"sha256:x"}); err == nil {
 			t.Error("took an authority that has another digest")
 		}

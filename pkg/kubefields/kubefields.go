@@ -127,6 +127,12 @@ func (c *checker) judge(at string, rule rule, v any) {
 		}
 		return
 	}
+	if m, is := v.(map[string]any); is {
+		for _, name := range slices.Sorted(maps.Keys(m)) {
+			c.judge(at+"."+name, rule, entry{name, m[name]})
+		}
+		return
+	}
 	if text, hint := rule(v); text != fine {
 		c.add(at, hint, "%s", text)
 	}

@@ -42,11 +42,14 @@ cpuCFSQuotaPeriod: must be between 1ms and 1s, not 2s
 imageMinimumGCAge: must not be less than nothing: -1s
 shutdownGracePeriod: must be 0s, or 1s or more, not 500ms`},
 		{"no address", "KubeletConfiguration", "{clusterDNS: [10.96.0.10, dns]}", `clusterDNS[1]: must be an IP address, not "dns"`},
-		{"signal that there is not", "KubeletConfiguration", "{evictionHard: {memory.avail: 5%}}", `evictionHard: knows no "memory.avail" (did you mean "memory.available"?)`},
-		{"gate that there is not", "KubeletConfiguration", "{featureGates: {NodeSwop: true}}", `featureGates: knows no "NodeSwop" in ` + kubefields.Version() + ` (did you mean "NodeSwap"?)`},
-		{"gate that is settled", "KubeletConfiguration", "{featureGates: {NodeSwap: false}}", "featureGates: cannot have NodeSwap: false in " + kubefields.Version() + " (it is always true: leave it out)"},
+		{"evictions", "KubeletConfiguration", "{evictionHard: {memory.available: 100Mi, nodefs.available: 5.5%}, evictionSoft: {pid.available: '100'}, evictionSoftGracePeriod: {pid.available: 1m30s}}", ""},
+		{"signal that there is not", "KubeletConfiguration", "{evictionHard: {memory.avail: 5%, nodefs.available: lots}}", `evictionHard.memory.avail: is nothing that the kubelet evicts pods for (did you mean "memory.available"?)
+evictionHard.nodefs.available: must be a percentage or a quantity as in 5% or 100Mi, not "lots"`},
+		{"no time of grace", "KubeletConfiguration", "{evictionSoftGracePeriod: {memory.available: '90'}}", `evictionSoftGracePeriod.memory.available: must be a duration as in 1m30s, not "90"`},
+		{"gates that there are not", "KubeletConfiguration", "{featureGates: {NodeSwop: true, Nonsense: true}}", "featureGates.NodeSwop: is no feature gate of kubernetes " + kubefields.Version() + ` (did you mean "NodeSwap"?)` + "\nfeatureGates.Nonsense: is no feature gate of kubernetes " + kubefields.Version()},
+		{"gate that is settled", "KubeletConfiguration", "{featureGates: {NodeSwap: false}}", "featureGates.NodeSwap: cannot be false in " + kubefields.Version() + " (it is always true: leave it out)"},
 		{"gates of the logs and the metrics", "KubeProxyConfiguration", "{featureGates: {LoggingAlphaOptions: true}}", ""},
-		{"gate of another program", "ClusterConfiguration", "{featureGates: {NodeSwap: true}}", `featureGates: knows no "NodeSwap" in ` + kubefields.Version()},
+		{"gate of another program", "ClusterConfiguration", "{featureGates: {NodeSwap: true}}", "featureGates.NodeSwap: is no feature gate of kubeadm " + kubefields.Version()},
 		{"proxy", "KubeProxyConfiguration", "{mode: ipvsx, metricsBindAddress: '10249', nodePortAddresses: [primary, 192.0.2.0], conntrack: {min: -1}, iptables: {masqueradeBit: 32}}", `conntrack.min: must be 0 or more, not -1
 iptables.masqueradeBit: must be between 0 and 31, not 32
 metricsBindAddress: must be an IP address and a port as in 127.0.0.1:10249, not "10249"

@@ -1,11 +1,13 @@
 package kubefields
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +21,7 @@ import (
 type rule func(v any) (text, hint string)
 
 // rules are those of the fields whose values the programs refuse when they start,
-// by "Type.field"; of a list they are its elements'. From Kubernetes' own
+// by "Type.field"; of a list or mapping they are those of each in it. From Kubernetes' own
 // validation of KubeletConfiguration (pkg/kubelet/apis/config/validation) and of
 // KubeProxyConfiguration (pkg/proxy/apis/config/validation).
 func rules() map[string]rule {
@@ -36,14 +38,14 @@ func rules() map[string]rule {
 		"KubeletConfiguration.enforceNodeAllocatable":                    oneOf("none", "pods", "system-reserved", "system-reserved-compressible", "kube-reserved", "kube-reserved-compressible"),
 		"KubeletConfiguration.eventBurst":                                atLeast(0),
 		"KubeletConfiguration.eventRecordQPS":                            atLeast(0),
-		"KubeletConfiguration.featureGates":                              gates("kubernetes"),
-		"KubeProxyConfiguration.featureGates":                            gates("kubernetes"),
-		"ClusterConfiguration.featureGates":                              gates("kubeadm"),
+		"KubeletConfiguration.featureGates":                              gate("kubernetes"),
+		"KubeProxyConfiguration.featureGates":                            gate("kubernetes"),
+		"ClusterConfiguration.featureGates":                              gate("kubeadm"),
 		"KubeletConfiguration.memoryReservationPolicy":                   oneOf("None", "TieredReservation"),
-		"KubeletConfiguration.evictionHard":                              signals,
-		"KubeletConfiguration.evictionMinimumReclaim":                    signals,
-		"KubeletConfiguration.evictionSoft":                              signals,
-		"KubeletConfiguration.evictionSoftGracePeriod":                   signals,
+		"KubeletConfiguration.evictionHard":                              signal,
+		"KubeletConfiguration.evictionMinimumReclaim":                    signal,
+		"KubeletConfiguration.evictionSoft":                              signal,
+		"KubeletConfiguration.evictionSoftGracePeriod":                   gracePeriod,
 		"KubeletConfiguration.hairpinMode":                               oneOf("promiscuous-bridge", "hairpin-veth", "none"),
 		"KubeletConfiguration.healthzPort":                               between(0, 65535),
 		"KubeletConfiguration.imageGCHighThresholdPercent":               between(0, 100),
@@ -219,40 +221,57 @@ func addressPort(v any) (string, string) {
 	return fine, ""
 }
 
-// gates checks the names of feature gates, and that none is set that is settled.
-func gates(of string) rule {
+// entry is one of a mapping.
+type entry struct {
+	name  string
+	value any
+}
+
+// gate checks that there is a feature gate, and that it is not settled.
+func gate(of string) rule {
 	return func(v any) (string, string) {
-		m, _ := v.(map[string]any)
+		e, _ := v.(entry)
 		known := read().Gates[of]
-		for _, name := range slices.Sorted(maps.Keys(m)) {
-			settled, is := known[name]
-			if !is {
-				return fmt.Sprintf("knows no %q in %s", name, Version()), diag.Suggest(name, slices.Sorted(maps.Keys(known)))
-			}
-			if value, given := m[name].(bool); given && settled != "" && settled != fmt.Sprint(value) {
-				return fmt.Sprintf("cannot have %s: %v in %s", name, value, Version()), "it is always " + settled + ": leave it out"
-			}
+		settled, is := known[e.name]
+		if !is {
+			return "is no feature gate of " + of + " " + Version(), diag.Suggest(e.name, slices.Sorted(maps.Keys(known)))
+		}
+		if value, given := e.value.(bool); given && settled != "" && settled != fmt.Sprint(value) {
+			return fmt.Sprintf("cannot be %v in %s", value, Version()), "it is always " + settled + ": leave it out"
 		}
 		return fine, ""
 	}
 }
 
-// signals checks what the kubelet evicts pods for.
-func signals(v any) (string, string) {
+// Of what the kubelet evicts pods for: a share of all, or a quantity (Kubernetes'
+// API, resource.Quantity).
+var threshold = regexp.MustCompile(`^([0-9]+(\.[0-9]*)?%|[0-9]+(\.[0-9]*)?([KMGTPE]i|[numkMGTPE]|[eE][0-9]+)?)$`)
+
+// signal checks what the kubelet evicts pods for, and how much of it; gracePeriod
+// checks for how long.
+func signal(v any) (string, string) {
+	e, _ := v.(entry)
+	if s, _ := e.value.(string); !threshold.MatchString(s) {
+		return "must be a percentage or a quantity as in 5% or 100Mi, not " + shown(e.value), ""
+	}
+	return isSignal(e)
+}
+
+func gracePeriod(v any) (string, string) {
+	e, _ := v.(entry)
+	if _, ok := duration(e.value); !ok {
+		return "must be a duration as in 1m30s, not " + shown(e.value), ""
+	}
+	return isSignal(e)
+}
+
+func isSignal(e entry) (string, string) {
 	known := []string{
 		"memory.available", "allocatableMemory.available", "pid.available", "nodefs.available", "nodefs.inodesFree",
 		"imagefs.available", "imagefs.inodesFree", "containerfs.available", "containerfs.inodesFree",
 	}
-	m, _ := v.(map[string]any)
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		if slices.Contains(known, name) {
-			continue
-		}
-		hint := diag.Suggest(name, known)
-		if hint == "" {
-			hint = "known: " + strings.Join(known, ", ")
-		}
-		return fmt.Sprintf("knows no %q", name), hint
+	if slices.Contains(known, e.name) {
+		return fine, ""
 	}
-	return fine, ""
+	return "is nothing that the kubelet evicts pods for", cmp.Or(diag.Suggest(e.name, known), "known: "+strings.Join(known, ", "))
 }

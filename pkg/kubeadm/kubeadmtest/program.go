@@ -5,25 +5,20 @@ import (
 	"testing"
 )
 
-// Etcd is the real etcd, which SLIPWAY_ETCD names. Without one the test is
-// skipped.
-func Etcd(t testing.TB) string {
-	t.Helper()
-	program := os.Getenv("SLIPWAY_ETCD")
-	if program == "" {
-		t.Skip("SLIPWAY_ETCD names no etcd: `make test` takes the one that it bakes; after `make image programs`, `export SLIPWAY_ETCD=$PWD/bin/etcd` does the same")
-	}
-	return program
-}
+// Program is the real kubeadm, which SLIPWAY_KUBEADM names.
+func Program(t testing.TB) string { return baked(t, "kubeadm", "SLIPWAY_KUBEADM") }
 
-// Program is the real kubeadm, which SLIPWAY_KUBEADM names. Without one the
-// test is skipped.
-func Program(t testing.TB) string {
+// Etcd is the real etcd, which SLIPWAY_ETCD names.
+func Etcd(t testing.TB) string { return baked(t, "etcd", "SLIPWAY_ETCD") }
+
+// baked is a program of the image that `make test` bakes, takes out of it, and
+// names. Without one the test is skipped.
+func baked(t testing.TB, name, variable string) string {
 	t.Helper()
-	program := os.Getenv("SLIPWAY_KUBEADM")
+	program := os.Getenv(variable)
 	if program == "" {
-		t.Skip("SLIPWAY_KUBEADM names no kubeadm, which judges what is written for it: `make test` takes the one that it bakes; " +
-			"after `make image programs`, `export SLIPWAY_KUBEADM=$PWD/bin/kubeadm` does the same")
+		t.Skipf("missing: the %[1]s that is baked, to try this with. `make test` bakes it, installs it as bin/%[1]s, and runs this with it; "+
+			"to have it for `go test`: make programs && export %[2]s=$PWD/bin/%[1]s", name, variable)
 	}
 	return program
 }
