@@ -37,8 +37,9 @@ defaults
     log global
     mode tcp
     option dontlognull
-    timeout connect 5s
+    timeout connect 3s
     timeout check 10s
+    option redispatch 1
     # Watches are silent for long.
     timeout client 1h
     timeout server 1h
@@ -47,18 +48,28 @@ defaults
 frontend api
 `)
 	fmt.Fprintf(&b, "    bind :::%s v4v6\n", port)
-	b.WriteString(`    default_backend api
+	b.WriteString(`    # Where none is ready, as while etcd's disks stall, all are asked all the
+    # same: refusing would keep out even who comes to mend it.
+    use_backend all if ! { nbsrv(api) gt 0 }
+    default_backend api
 
 backend api
     option httpchk GET /readyz
     http-check expect status 200
     balance roundrobin
-    # Who leaves takes its connections along, so that clients ask another.
 `)
-	fmt.Fprintf(&b, "    default-server check check-ssl verify required ca-file %s inter 3s fall 2 rise 1 on-marked-down shutdown-sessions\n", ca)
-	for _, p := range v.ControlPlanes {
-		fmt.Fprintf(&b, "    server %s %s\n", p.Name, net.JoinHostPort(p.IP, strconv.Itoa(apiPort)))
+	// One that is not ready for a moment keeps its connections: ended all at once,
+	// they would come back as a storm. Those to a machine that is gone end because
+	// nobody acknowledges what is sent (tcp-ut).
+	fmt.Fprintf(&b, "    default-server check check-ssl verify required ca-file %s inter 3s fall 2 rise 1 tcp-ut 20s\n", ca)
+	servers := func() {
+		for _, p := range v.ControlPlanes {
+			fmt.Fprintf(&b, "    server %s %s\n", p.Name, net.JoinHostPort(p.IP, strconv.Itoa(apiPort)))
+		}
 	}
+	servers()
+	b.WriteString("\nbackend all\n    balance roundrobin\n    default-server tcp-ut 20s\n")
+	servers()
 	return []byte(b.String())
 }
 
@@ -85,6 +96,8 @@ func Keepalived(v role.VirtualIP, ip string, linkOf func(ip string) string) ([]b
 global_defs {
     router_id %s
     vrrp_garp_master_refresh 60
+    # A busy machine stays heard.
+    vrrp_rt_priority 1
 }
 
 vrrp_track_process haproxy {
