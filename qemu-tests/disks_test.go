@@ -35,6 +35,42 @@ func TestSecondDisk(t *testing.T) {
 	}
 }
 
+// TestDiskOfTheConfig lets Ignition partition and format a second disk, and
+// write to it.
+func TestDiskOfTheConfig(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	blank := filepath.Join(s.dir, "data.raw")
+	tool(t, "qemu-img", "create", "-q", "-f", "raw", blank, "64M")
+	s.opts.Args = []string{"-drive", "if=none,id=data,format=raw,file=" + blank, "-device", "virtio-blk,drive=data,serial=data"}
+	s.opts.Ignition = filepath.Join(s.dir, "config.ign")
+	config := fmt.Sprintf(`{
+  "ignition": {"version": "3.4.0"},
+  "passwd": {"users": [{"name": "root", "sshAuthorizedKeys": [%q]}]},
+  "storage": {
+    "disks": [{"device": "/dev/disk/by-id/virtio-data", "wipeTable": true, "partitions": [{"label": "data", "number": 1}]}],
+    "filesystems": [{"device": "/dev/disk/by-partlabel/data", "format": "ext4", "path": "/srv/data"}],
+    "files": [{"path": "/srv/data/hello", "contents": {"source": "data:,hello"}}]
+  },
+  "systemd": {"units": [
+    {"name": "ssh.service", "enabled": true},
+    {"name": "srv-data.mount", "enabled": true, "contents": "[Mount]\nWhat=/dev/disk/by-partlabel/data\nWhere=/srv/data\nType=ext4\n[Install]\nRequiredBy=local-fs.target\n"}
+  ]}
+}`, s.key.Authorized())
+	if err := os.WriteFile(s.opts.Ignition, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := s.start()
+	for i, at := range []string{"the first boot", "the next"} {
+		if i > 0 {
+			m.reboot()
+		}
+		if got := m.run("systemctl is-system-running --wait >/dev/null; findmnt -n -o SOURCE /srv/data; cat /srv/data/hello"); got != "/dev/"+m.run("basename $(readlink /dev/disk/by-partlabel/data)")+"\nhello" {
+			t.Errorf("at %s, /srv/data is %q", at, got)
+		}
+	}
+}
+
 // variant bakes the image once more from a copy of the project with a change,
 // and returns its disk.
 func variant(t *testing.T, change func(project string) error) string {

@@ -121,6 +121,15 @@ func Check(data []byte, has func(program string) bool) error {
 	return errors.Join(problems...)
 }
 
+// disks says whether a config, which Check accepted, has Ignition make or mount
+// file systems.
+func disks(data []byte) bool {
+	var c config
+	json.Unmarshal(data, &c)
+	s := c.Storage
+	return len(s.Disks)+len(s.Raid)+len(s.Luks)+len(s.Filesystems) > 0
+}
+
 // formatter returns the program that makes a file system; "" for none.
 func formatter(format string) (program string, known bool) {
 	switch format {

@@ -82,3 +82,23 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+func TestDisks(t *testing.T) {
+	for _, c := range []struct {
+		name, config string
+		want         bool
+	}{
+		{"files alone", `{"ignition":{"version":"3.5.0"},"storage":{"files":[{"path":"/etc/a"}],"directories":[{"path":"/srv/b"}]}}`, false},
+		{"nothing", `{"ignition":{"version":"3.5.0"}}`, false},
+		{"a partition", `{"storage":{"disks":[{"device":"/dev/disk/by-id/virtio-data"}]}}`, true},
+		{"an array", `{"storage":{"raid":[{"name":"data"}]}}`, true},
+		{"an encrypted disk", `{"storage":{"luks":[{"name":"data"}]}}`, true},
+		{"a file system", `{"storage":{"filesystems":[{"device":"/dev/vdb","format":"ext4"}]}}`, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := disks([]byte(c.config)); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}

@@ -60,15 +60,26 @@ func (r *Runner) Run(ctx context.Context, s Source) error {
 	}
 	defer os.RemoveAll(systemConfig)
 	r.raw = s.local()
-	udev, err := r.startUdev()
-	if err != nil {
+	// Platforms' own disks and those of the config are waited for by udev's names
+	// of them. Most machines have neither: each program takes its time to start.
+	stopUdev := func() {}
+	defer func() { stopUdev() }()
+	udev := sync.OnceValue(func() (err error) {
+		stopUdev, err = r.startUdev()
 		return err
+	})
+	if s.raw == "" {
+		if err := udev(); err != nil {
+			return err
+		}
 	}
-	defer udev()
 	if err := r.stage(ctx, s, "fetch-offline"); err != nil {
 		return err
 	}
 	if _, err := os.Stat(neednet); err == nil {
+		if err := udev(); err != nil {
+			return err
+		}
 		if err := r.fetch(ctx, s); err != nil {
 			return err
 		}
@@ -88,13 +99,17 @@ func (r *Runner) Run(ctx context.Context, s Source) error {
 	if err != nil {
 		return err
 	}
-	for _, stage := range []string{"disks", "mount", "files"} {
+	stages := []string{"files"}
+	if disks(config) {
+		if err := udev(); err != nil {
+			return err
+		}
+		stages = []string{"disks", "mount", "files", "umount"}
+	}
+	for _, stage := range stages {
 		if err := r.stage(ctx, s, stage); err != nil {
 			return err
 		}
-	}
-	if err := r.stage(ctx, s, "umount"); err != nil {
-		return err
 	}
 	return r.presets(ctx)
 }
@@ -322,11 +337,11 @@ func reason(lines []string) string {
 }
 
 // startUdev starts udev for the block devices: configs name disks by its
-// links, and Ignition waits for them. The function returned ends it.
+// links, and Ignition waits for them. The function returned, never nil, ends it.
 func (r *Runner) startUdev() (func(), error) {
 	ctx := context.Background()
 	if err := r.run(ctx, "/usr/lib/systemd/systemd-udevd", "--daemon", "--resolve-names=early"); err != nil {
-		return nil, fmt.Errorf("starting udev: %w", err)
+		return func() {}, fmt.Errorf("starting udev: %w", err)
 	}
 	stop := func() {
 		r.run(ctx, "/usr/bin/udevadm", "control", "--exit")
@@ -339,7 +354,7 @@ func (r *Runner) startUdev() (func(), error) {
 	} {
 		if err := r.run(ctx, "/usr/bin/udevadm", args...); err != nil {
 			stop()
-			return nil, fmt.Errorf("starting udev: %w", err)
+			return func() {}, fmt.Errorf("starting udev: %w", err)
 		}
 	}
 	return stop, nil
