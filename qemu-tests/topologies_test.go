@@ -20,18 +20,37 @@ import (
 )
 
 // Emulated control planes are slow, and share two processors: what times out
-// within seconds elsewhere is given longer.
+// within seconds elsewhere is given longer, and nothing is restarted because it
+// answers slowly, which would only add to the load. All pods fit on a processor.
 const (
-	slowArgs  = "[{name: heartbeat-interval, value: \"1000\"}, {name: election-timeout, value: \"10000\"}]"
+	slowArgs  = `[{name: heartbeat-interval, value: "1000"}, {name: election-timeout, value: "10000"}, {name: warning-apply-duration, value: 5s}, {name: warning-unary-request-duration, value: 5s}, {name: log-level, value: warn}]`
+	slowLease = `{name: leader-elect-lease-duration, value: 90s}, {name: leader-elect-renew-deadline, value: 60s}, {name: leader-elect-retry-period, value: 10s}`
 	slowPlane = `
 controlPlanes:
+  kubelet: {nodeLeaseDurationSeconds: 160}
+  patches:
+    - {target: kube-apiserver, patch: {spec: {containers: [{name: kube-apiserver, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
+    - {target: kube-controller-manager, patch: {spec: {containers: [{name: kube-controller-manager, resources: {requests: {cpu: 50m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
+    - {target: kube-scheduler, patch: {spec: {containers: [{name: kube-scheduler, resources: {requests: {cpu: 50m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
+    - ` + patientEtcd + `
   kubeadm:
     - kind: ClusterConfiguration
-      controllerManager: {extraArgs: [{name: leader-elect-lease-duration, value: 90s}, {name: leader-elect-renew-deadline, value: 60s}, {name: leader-elect-retry-period, value: 10s}]}
-      scheduler: {extraArgs: [{name: leader-elect-lease-duration, value: 90s}, {name: leader-elect-renew-deadline, value: 60s}, {name: leader-elect-retry-period, value: 10s}]}
+      apiServer: {extraArgs: [{name: etcd-healthcheck-timeout, value: 20s}, {name: etcd-readycheck-timeout, value: 20s}]}
+      controllerManager: {extraArgs: [{name: node-monitor-grace-period, value: 320s}, ` + slowLease + `]}
+      scheduler: {extraArgs: [` + slowLease + `]}
 `
-	slow     = slowPlane + "      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
-	slowEtcd = "etcdMembers:\n  kubeadm:\n    - kind: ClusterConfiguration\n      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
+	patientEtcd = `{target: etcd, patch: {spec: {containers: [{name: etcd, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}`
+	slow        = slowPlane + "      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
+	slowEtcd    = "etcdMembers:\n  patches: [" + patientEtcd + "]\n  kubeadm:\n    - kind: ClusterConfiguration\n      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
+	// To wake up costs an emulated machine far more than a real one, and Go's
+	// programs do it all the time: half of what an idle control plane does.
+	slowTimers = `variant: fcos
+version: 1.5.0
+systemd:
+  units:
+    - {name: containerd.service, dropins: [{name: slow.conf, contents: "[Service]\nTimerSlackNSec=10ms\n"}]}
+    - {name: kubelet.service, dropins: [{name: slow.conf, contents: "[Service]\nTimerSlackNSec=10ms\n"}]}
+`
 )
 
 // controlPlane, worker and etcdMember are machines of a cluster by their roles;
@@ -299,28 +318,41 @@ func testToken(t *testing.T) {
 		}
 		return file
 	}
-	var own struct {
-		ControlPlanes struct{ Kubeadm []any } `yaml:"controlPlanes"`
+	var slowly struct {
+		Role map[string]any `yaml:"controlPlanes"`
 	}
-	if err := yaml.Unmarshal([]byte(slow), &own); err != nil {
+	if err := yaml.Unmarshal([]byte(slow), &slowly); err != nil {
 		t.Fatal(err)
 	}
-	raw, err := json.Marshal(append(own.ControlPlanes.Kubeadm, map[string]any{
+	fields := func(names ...string) string {
+		var text strings.Builder
+		for _, n := range names {
+			value, err := json.Marshal(slowly.Role[n])
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&text, "%s: %s\n", n, value)
+		}
+		return text.String()
+	}
+	documents, ok := slowly.Role["kubeadm"].([]any)
+	if !ok {
+		t.Fatalf("no kubeadm documents in %v", slowly.Role)
+	}
+	slowly.Role["kubeadm"] = append(documents, map[string]any{
 		"kind": "InitConfiguration", "certificateKey": key, "bootstrapTokens": []any{map[string]any{"token": token, "ttl": "24h0m0s"}},
-	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	plane.scene.config(write(plane, atFirst+"init: {}\nkubeadm: "+string(raw)+"\n"))
+	})
+	configure := func(m *member, text string) { m.scene.config(write(m, atFirst+text), slowTimers) }
+	configure(plane, "init: {}\n"+fields("kubelet", "patches", "kubeadm"))
 	c.start(plane)
 	c.joined(plane)
 	status, err := plane.machine.guest.Status(plane.machine.ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	join := fmt.Sprintf(atFirst+"join: {token: %s, caCertHashes: ['%s']", token, status.Summary.CAHash)
-	c.members[1].scene.config(write(c.members[1], join+", certificateKey: '"+key+"'}\n"))
-	c.members[2].scene.config(write(c.members[2], join+"}\n"))
+	join := fmt.Sprintf("join: {token: %s, caCertHashes: ['%s']", token, status.Summary.CAHash)
+	configure(c.members[1], join+", certificateKey: '"+key+"'}\n"+fields("patches"))
+	configure(c.members[2], join+"}\n")
 	// One by one: machines that are emulated on the same few processors starve each
 	// other, and their order is what other topologies are about.
 	for _, m := range c.members[1:] {

@@ -68,10 +68,9 @@ func newCluster(t *testing.T, name string) *cluster {
 		for range strings.Count(m.links, "%s") - 1 {
 			m.scene.opts.NICs = append(m.scene.opts.NICs, c.net.card(fmt.Sprintf("%s-%d", m.name, len(m.scene.opts.NICs))))
 		}
-		if planes > 1 && m != members[0] {
-			// Each has a processor of this machine's to itself, more or less: two of one
-			// that take turns with two of another wait for each other. The first has
-			// pods of the whole cluster, too, which together ask for more than one.
+		if planes > 1 {
+			// One processor wakes no other, which costs more than it brings where
+			// several machines take turns.
 			m.scene.opts.CPUs = 1
 		}
 		m.scene.opts.Memory = map[string]int{"control-plane": 3072, "worker": 1536, "etcd": 1536}[m.role]
@@ -139,7 +138,18 @@ func (c *cluster) path(names ...string) string {
 
 // renderArgs are what builder is called with to render the cluster.
 func (c *cluster) renderArgs(more ...string) []string {
-	return append([]string{"cluster", "render", c.path("cluster.yaml"), "--secrets", c.path("secrets.yaml"), "--out", c.path("configs")}, more...)
+	return append([]string{"cluster", "render", c.path("cluster.yaml"), "--secrets", c.path("secrets.yaml"), "--butane", c.timers(), "--out", c.path("configs")}, more...)
+}
+
+// timers writes the Butane file that lets emulated machines sleep longer, and
+// returns its name.
+func (c *cluster) timers() string {
+	c.t.Helper()
+	file := c.path("timers.bu")
+	if err := os.WriteFile(file, []byte(slowTimers), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	return file
 }
 
 // start turns machines on, in this order.
