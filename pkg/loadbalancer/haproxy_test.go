@@ -136,6 +136,9 @@ func TestHAProxyPassesOn(t *testing.T) {
 	answer("both are ready", func(last map[string]int) bool { return last["a"] == 5 && last["b"] == 5 })
 	held := client(true)
 	for name, _ := ask(held); name != "b"; name, _ = ask(held) {
+		if ctx.Err() != nil {
+			t.Fatal("no connection reached b")
+		}
 		held = client(true)
 	}
 	b.ready.Store(false)
@@ -145,6 +148,14 @@ func TestHAProxyPassesOn(t *testing.T) {
 	}
 	a.ready.Store(false)
 	answer("none is ready", func(last map[string]int) bool { return last["a"] == 5 && last["b"] == 5 })
+	a.ready.Store(true)
 	b.ready.Store(true)
-	answer("b is ready again", func(last map[string]int) bool { return last["b"] == 10 })
+	answer("both are ready again", func(last map[string]int) bool { return last["a"] == 5 && last["b"] == 5 })
+	// Before a check finds out that a is gone, each of these finds b.
+	a.Close()
+	for range 10 {
+		if name, _ := ask(client(false)); name != "b" {
+			t.Errorf("with a gone, %q answers, want b", name)
+		}
+	}
 }

@@ -40,6 +40,11 @@ defaults
     timeout connect 3s
     timeout check 10s
     option redispatch 1
+    # Silent connections to a machine that is gone end, too.
+    option srvtcpka
+    srvtcpka-idle 10s
+    srvtcpka-intvl 5s
+    srvtcpka-cnt 3
     # Watches are silent for long.
     timeout client 1h
     timeout server 1h
@@ -60,7 +65,7 @@ backend api
 `)
 	// One that is not ready for a moment keeps its connections: ended all at once,
 	// they would come back as a storm. Those to a machine that is gone end because
-	// nobody acknowledges what is sent (tcp-ut).
+	// nobody acknowledges what is sent (tcp-ut), or answers keepalives.
 	fmt.Fprintf(&b, "    default-server check check-ssl verify required ca-file %s inter 3s fall 2 rise 1 tcp-ut 20s\n", ca)
 	servers := func() {
 		for _, p := range v.ControlPlanes {
@@ -96,8 +101,10 @@ func Keepalived(v role.VirtualIP, ip string, linkOf func(ip string) string) ([]b
 global_defs {
     router_id %s
     vrrp_garp_master_refresh 60
-    # A busy machine stays heard.
+    # A busy machine stays heard; the limit that comes with it, 10 ms of work at a
+    # stretch, ends keepalived on a slow one.
     vrrp_rt_priority 1
+    vrrp_rlimit_rttime 1000000
 }
 
 vrrp_track_process haproxy {
