@@ -21,7 +21,8 @@ import (
 
 // Emulated control planes are slow, and share two processors: what times out
 // within seconds elsewhere is given longer, and nothing is restarted because it
-// answers slowly, which would only add to the load. All pods fit on a processor.
+// answers slowly, which would only add to the load. All pods fit on a processor,
+// of which etcd, that all wait for, has the largest share.
 const (
 	slowArgs  = `[{name: heartbeat-interval, value: "1000"}, {name: election-timeout, value: "10000"}, {name: warning-apply-duration, value: 5s}, {name: warning-unary-request-duration, value: 5s}, {name: log-level, value: warn}]`
 	slowLease = `{name: leader-elect-lease-duration, value: 90s}, {name: leader-elect-renew-deadline, value: 60s}, {name: leader-elect-retry-period, value: 10s}`
@@ -29,9 +30,9 @@ const (
 controlPlanes:
   kubelet: {nodeLeaseDurationSeconds: 160}
   patches:
-    - {target: kube-apiserver, patch: {spec: {containers: [{name: kube-apiserver, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
-    - {target: kube-controller-manager, patch: {spec: {containers: [{name: kube-controller-manager, resources: {requests: {cpu: 50m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
-    - {target: kube-scheduler, patch: {spec: {containers: [{name: kube-scheduler, resources: {requests: {cpu: 50m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
+    - {target: kube-apiserver, patch: {spec: {containers: [{name: kube-apiserver, resources: {requests: {cpu: 100m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
+    - {target: kube-controller-manager, patch: {spec: {containers: [{name: kube-controller-manager, resources: {requests: {cpu: 25m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
+    - {target: kube-scheduler, patch: {spec: {containers: [{name: kube-scheduler, resources: {requests: {cpu: 25m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
     - ` + patientEtcd + `
   kubeadm:
     - kind: ClusterConfiguration
@@ -39,7 +40,7 @@ controlPlanes:
       controllerManager: {extraArgs: [{name: node-monitor-grace-period, value: 320s}, ` + slowLease + `]}
       scheduler: {extraArgs: [` + slowLease + `]}
 `
-	patientEtcd = `{target: etcd, patch: {spec: {containers: [{name: etcd, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}`
+	patientEtcd = `{target: etcd, patch: {spec: {containers: [{name: etcd, resources: {requests: {cpu: 500m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}`
 	slow        = slowPlane + "      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
 	slowEtcd    = "etcdMembers:\n  patches: [" + patientEtcd + "]\n  kubeadm:\n    - kind: ClusterConfiguration\n      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
 	// To wake up costs an emulated machine far more than a real one, and Go's
