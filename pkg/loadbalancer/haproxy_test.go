@@ -1,6 +1,7 @@
 package loadbalancer_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/pem"
@@ -56,10 +57,7 @@ func startAPIServer(t *testing.T, name, address string) *apiServer {
 func TestHAProxyPassesOn(t *testing.T) {
 	program, err := exec.LookPath("haproxy")
 	if err != nil {
-		t.Skip("haproxy is missing: `make judges` installs it, and `make test` does so first")
-	}
-	if os.Getuid() != 0 {
-		t.Skip("haproxy's configuration lets it start as root only, to become a user of its own: run the tests as root for this one")
+		t.Skip("haproxy is missing, which is to pass connections on here: `make judges` installs it, and `make test` does so first")
 	}
 	a := startAPIServer(t, "a", "127.0.0.1:0")
 	port := a.Listener.Addr().(*net.TCPAddr).Port
@@ -77,7 +75,11 @@ func TestHAProxyPassesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	planes := role.VirtualIP{ControlPlanes: []role.Plane{{Name: "a", IP: "127.0.0.1"}, {Name: "b", IP: "127.0.0.2"}}}
-	if err := os.WriteFile(file, loadbalancer.HAProxy(planes, strconv.Itoa(front), port, ca), 0o600); err != nil {
+	config := loadbalancer.HAProxy(planes, strconv.Itoa(front), port, ca)
+	if uid := os.Getuid(); uid != 0 { // who is not root may only become who he is
+		config = bytes.Replace(config, []byte("user haproxy\n    group haproxy\n"), fmt.Appendf(nil, "uid %d\n    gid %d\n", uid, os.Getgid()), 1)
+	}
+	if err := os.WriteFile(file, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	haproxy := exec.CommandContext(t.Context(), program, "-db", "-n", "100", "-f", file) // of file descriptors a machine may have few
