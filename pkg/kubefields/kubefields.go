@@ -82,8 +82,8 @@ type Problem struct {
 }
 
 // Check compares the fields of a document with what Kubernetes takes there. It
-// knows names, types, and what single values may be; which go together Kubernetes
-// itself must say. A kind that is not known has no problems.
+// knows names, types, and what single values may be; of which go together it knows
+// little, the rest Kubernetes itself must say. A kind that is not known has no problems.
 func Check(kind string, document map[string]any) []Problem {
 	c := checker{types: read().Types, rules: rules()}
 	c.object("", kind, document)
@@ -105,22 +105,33 @@ func (c *checker) object(path, kind string, fields map[string]any) {
 	if known == nil {
 		return
 	}
+	before := len(c.problems)
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		at := strings.TrimPrefix(path+"."+name, ".")
 		if of, ok := known[name]; ok {
-			before := len(c.problems)
+			found := len(c.problems)
 			c.value(at, of, fields[name])
-			if rule := c.rules[kind+"."+name]; rule != nil && len(c.problems) == before {
+			if rule := c.rules[kind+"."+name]; rule != nil && len(c.problems) == found {
 				c.judge(at, rule, fields[name])
 			}
 			continue
 		}
 		c.add(at, suggest(name, known), "is no field of %s", kind)
 	}
+	if len(c.problems) > before {
+		return // what is missing may be what was meant
+	}
+	for _, p := range whole(kind, fields) {
+		p.Path = strings.TrimPrefix(path+"."+p.Path, ".")
+		c.problems = append(c.problems, p)
+	}
 }
 
 // judge says what is wrong with a value of the right type.
 func (c *checker) judge(at string, rule rule, v any) {
+	if v == nil {
+		return
+	}
 	if list, is := v.([]any); is {
 		for i, e := range list {
 			c.judge(fmt.Sprintf("%s[%d]", at, i), rule, e)

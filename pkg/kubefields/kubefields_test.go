@@ -56,6 +56,44 @@ metricsBindAddress: must be an IP address and a port as in 127.0.0.1:10249, not 
 mode: must be iptables, nftables or ipvs, not "ipvsx" (did you mean "ipvs"?)
 nodePortAddresses[1]: must be a subnet as in 192.0.2.0/24, not "192.0.2.0" (or primary, localhost, all)`},
 		{"unknown kind", "Pod", "{a: b}", ""},
+		{"kubeadm", "ClusterConfiguration", "{kubernetesVersion: v1.37.2, encryptionAlgorithm: RSA-3072, certificateValidityPeriod: 24h, etcd: {local: {dataDir: /var/lib/etcd, serverCertSANs: ['*.example.net', 192.0.2.1]}}, apiServer: {extraArgs: [{name: v, value: '4'}, {name: a_b, value: ''}]}}", ""},
+		{"what kubeadm refuses", "ClusterConfiguration", "{kubernetesVersion: banana, encryptionAlgorithm: RSA-1024, certificateValidityPeriod: -1h, caCertificateValidityPeriod: 0s, etcd: {local: {dataDir: relative/dir, peerCertSANs: [A B]}}}", `caCertificateValidityPeriod: must be 1s or more, not 0s
+certificateValidityPeriod: must be 1s or more, not -1h0m0s
+encryptionAlgorithm: must be ECDSA-P256, ECDSA-P384, RSA-2048, RSA-3072 or RSA-4096, not "RSA-1024" (did you mean "RSA-2048"?)
+etcd.local.dataDir: must be an absolute path, not "relative/dir"
+etcd.local.peerCertSANs[0]: must be a name or an IP address, not "A B"
+kubernetesVersion: must be a version as in ` + kubefields.Version() + `, not "banana"`},
+		{"flags", "ClusterConfiguration", "{scheduler: {extraArgs: [{name: --v, value: '4'}, {name: v=4, value: ''}, {value: x}, {name: v}, {name: a b, value: c}]}}", `scheduler.extraArgs[0].name: must be the name of a flag, without dashes before it, not "--v" (write v)
+scheduler.extraArgs[1].name: must be the name of a flag, without dashes before it, not "v=4" (write {name: v, value: …})
+scheduler.extraArgs[2].name: is missing
+scheduler.extraArgs[3].value: is missing
+scheduler.extraArgs[4].name: must be the name of a flag, without dashes before it, not "a b"`},
+		{"volumes", "ClusterConfiguration", "{apiServer: {extraVolumes: [{name: a, hostPath: /a}, {name: b, hostPath: /b, mountPath: /b, pathType: Folder}]}}", `apiServer.extraVolumes[0].mountPath: is missing
+apiServer.extraVolumes[1].pathType: must be DirectoryOrCreate, Directory, FileOrCreate, File, Socket, CharDevice or BlockDevice, not "Folder"`},
+		{"tokens", "InitConfiguration", "{bootstrapTokens: [{token: abcdef.0123456789abcdef, ttl: 0s, usages: [signing, authentication], groups: ['system:bootstrappers:a']}, {token: abcdef.0123456789abcdef, expires: '2026-01-31T12:00:00Z'}, {token: null}], certificateKey: ''}", ""},
+		{"what is no token is not repeated", "InitConfiguration", "{bootstrapTokens: [{token: hunter2, ttl: -1h, usages: [foo], groups: [bar], expires: yesterday}, {token: [hunter2]}], certificateKey: hunter2}", `bootstrapTokens[0].expires: must be a time as in 2026-01-31T12:00:00Z, in quotes, not "yesterday"
+bootstrapTokens[0].groups[0]: must be a group as in system:bootstrappers:kubeadm:default-node-token, not "bar"
+bootstrapTokens[0].token: is not a bootstrap token (six and sixteen characters of a-z and 0-9, as kubeadm token generate prints)
+bootstrapTokens[0].ttl: must not be less than nothing: -1h0m0s
+bootstrapTokens[0].usages[0]: must be signing or authentication, not "foo"
+bootstrapTokens[1].token[0]: is not a bootstrap token (six and sixteen characters of a-z and 0-9, as kubeadm token generate prints)
+certificateKey: is not a key (64 digits of 0-9 and a-f, as kubeadm certs certificate-key prints)`},
+		{"tokens that contradict themselves", "InitConfiguration", "{bootstrapTokens: [{token: abcdef.0123456789abcdef, ttl: 1h, expires: '2026-01-31T12:00:00Z', usages: [signing]}]}", `bootstrapTokens[0].expires: does not go with ttl (leave one of them out)
+bootstrapTokens[0].usages: lacks authentication, without which a token has no groups (add it)`},
+		{"audit policy", "Policy", "{omitStages: [RequestReceived], rules: [{level: None, nonResourceURLs: ['/healthz*', '*']}, {level: RequestResponse, resources: [{group: '', resources: [secrets], resourceNames: [a]}, {group: apps}]}]}", ""},
+		{"audit policy that no API server starts with", "Policy", "{omitStages: [Foo, ''], rules: [{level: Metadta}, {level: '', users: [a]}, {level: None, nonResourceURLs: [healthz, '/*/a', ''], resources: [{group: apps/v1}]}]}", `omitStages[0]: must be RequestReceived, ResponseStarted, ResponseComplete or Panic, not "Foo"
+omitStages[1]: must be RequestReceived, ResponseStarted, ResponseComplete or Panic, not ""
+rules[0].level: must be None, Metadata, Request or RequestResponse, not "Metadta" (did you mean "Metadata"?)
+rules[1].level: is missing
+rules[2].nonResourceURLs[0]: must be a path as in /healthz, with * at its end only, not "healthz"
+rules[2].nonResourceURLs[1]: must be a path as in /healthz, with * at its end only, not "/*/a"
+rules[2].nonResourceURLs[2]: must be a path as in /healthz, with * at its end only, not ""
+rules[2].resources[0].group: must be a group as in apps or rbac.authorization.k8s.io, not "apps/v1" (write apps, without the version)`},
+		{"audit rules of two kinds", "Policy", "{rules: [{level: None, nonResourceURLs: [/a], namespaces: [b]}, {level: None, resources: [{resourceNames: [a]}]}]}", `rules[0].nonResourceURLs: does not go with namespaces (make two rules of it)
+rules[1].resources[0].resourceNames: goes with resources only`},
+		{"a typo tells of nothing that is missing", "Policy", "{rules: [{levle: Metadata}]}", `rules[0].levle: is no field of PolicyRule (did you mean "level"?)`},
+		{"plug-ins", "AdmissionConfiguration", "{plugins: [{name: PodSecurity}, {name: ''}, {name: EventRateLimit, path: a}, {}]}", "plugins[1].name: is missing\nplugins[3].name: is missing"},
+		{"a plug-in twice", "AdmissionConfiguration", "{plugins: [{name: PodSecurity}, {name: PodSecurity}]}", `plugins[1].name: "PodSecurity" is given twice`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var document map[string]any

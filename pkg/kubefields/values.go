@@ -23,7 +23,8 @@ type rule func(v any) (text, hint string)
 // rules are those of the fields whose values the programs refuse when they start,
 // by "Type.field"; of a list or mapping they are those of each in it. From Kubernetes' own
 // validation of KubeletConfiguration (pkg/kubelet/apis/config/validation) and of
-// KubeProxyConfiguration (pkg/proxy/apis/config/validation).
+// KubeProxyConfiguration (pkg/proxy/apis/config/validation); kubeadmRules and
+// auditRules have those of other documents.
 func rules() map[string]rule {
 	all := map[string]rule{
 		"KubeletConfiguration.address":                                   address,
@@ -99,15 +100,28 @@ func rules() map[string]rule {
 		all["KubeProxy"+proxy+"Configuration.minSyncPeriod"] = lasting(0, math.MaxInt64)
 		all["KubeProxy"+proxy+"Configuration.syncPeriod"] = lasting(0, math.MaxInt64)
 	}
+	maps.Copy(all, kubeadmRules())
+	maps.Copy(all, auditRules())
 	return all
 }
 
 const fine = ""
 
 func oneOf(known ...string) rule {
+	must := among(known...)
+	return func(v any) (string, string) {
+		if v == "" { // is as if it were not given
+			return fine, ""
+		}
+		return must(v)
+	}
+}
+
+// among is oneOf where even the empty one counts, as in a list.
+func among(known ...string) rule {
 	return func(v any) (string, string) {
 		s, ok := v.(string)
-		if !ok || s == "" || slices.Contains(known, s) { // empty is as if it were not given
+		if !ok || slices.Contains(known, s) {
 			return fine, ""
 		}
 		last := len(known) - 1
