@@ -25,9 +25,7 @@ func (r *Role) checkPatches(c *checker) {
 	for i := range r.Patches {
 		p, path := &r.Patches[i], at("patches", i)
 		c.oneOf(path+".target", p.Target, patchTargets())
-		if r.Role == Worker && p.Target != "kubeletconfiguration" && slices.Contains(patchTargets(), p.Target) {
-			c.errorf(path+".target", "kubeletconfiguration", "%s.target: a worker has no %s", path, p.Target)
-		}
+		r.checkTarget(c, path+".target", p.Target)
 		if p.Type == "" && !c.doc.Has(path+".type") {
 			p.Type = patchTypes()[0]
 		}
@@ -41,6 +39,50 @@ func (r *Role) checkPatches(c *checker) {
 			c.errorf(path+".patch", "for example [{op: add, path: /metadata/labels, value: {a: b}}]", "%s.patch must be a list of operations", path)
 		case p.Type != "json" && !object:
 			c.errorf(path+".patch", "for example {metadata: {labels: {a: b}}}", "%s.patch must be an object", path)
+		case p.Type == "json":
+			c.operations(path+".patch", p.Patch.([]any))
+		}
+	}
+}
+
+// checkTarget refuses what a node of the role does not have. An etcd member's
+// kubelet is configured without kubeadm, which alone reads patches.
+func (r *Role) checkTarget(c *checker, path, target string) {
+	switch {
+	case !slices.Contains(patchTargets(), target):
+	case r.Role == Worker && target != "kubeletconfiguration":
+		c.errorf(path, "kubeletconfiguration", "%s: a worker has no %s", path, target)
+	case r.Role == Etcd && target == "kubeletconfiguration":
+		c.errorf(path, "say it with kubelet", "%s: the kubelet of an etcd member reads no patches", path)
+	case r.Role == Etcd && target != "etcd":
+		c.errorf(path, "etcd", "%s: an etcd member has no %s", path, target)
+	}
+}
+
+// operations checks a JSON patch (RFC 6902).
+func (c *checker) operations(path string, list []any) {
+	for i, o := range list {
+		where := at(path, i)
+		operation, is := o.(map[string]any)
+		if !is {
+			c.errorf(where, "for example {op: add, path: /metadata/labels, value: {a: b}}", "%s must be an operation", where)
+			continue
+		}
+		op, _ := operation["op"].(string)
+		c.oneOf(where+".op", op, []string{"add", "remove", "replace", "move", "copy", "test"})
+		pointers := []string{"path"}
+		switch op {
+		case "move", "copy":
+			pointers = append(pointers, "from")
+		case "add", "replace", "test":
+			if _, given := operation["value"]; !given {
+				c.errorf(where, "", "%s has no value", where)
+			}
+		}
+		for _, name := range pointers {
+			if s, _ := operation[name].(string); !strings.HasPrefix(s, "/") {
+				c.errorf(where+"."+name, "for example /metadata/labels", "%s.%s must be a path that begins with /", where, name)
+			}
 		}
 	}
 }
