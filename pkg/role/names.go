@@ -175,6 +175,8 @@ func (r *Role) checkKeys(c *checker) {
 		path := at("ssh.authorizedKeys", i)
 		blob, err := publicKey(line)
 		switch {
+		case errors.Is(err, errOption):
+			c.errorf(path, "known: "+strings.Join(keyOptions(), ", "), "%s %v", path, err)
 		case errors.Is(err, errPrivate):
 			c.errorf(path, "give the public key, the line in the .pub file, and take this one for stolen", "%s %v", path, err)
 		case err != nil:

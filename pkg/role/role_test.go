@@ -192,6 +192,7 @@ func refused(t *testing.T, begin string, roles []badRole) {
 func TestKeysAreCheckedAndNotRepeated(t *testing.T) {
 	const (
 		badKey  = ` (give a line as in a .pub file: ssh-ed25519 AAAA…)`
+		option  = ` has an option before the key that sshd does not know, and would be ignored (known: agent-forwarding, cert-authority, command=, environment=, expiry-time=, from=, no-agent-forwarding, no-port-forwarding, no-pty, no-touch-required, no-user-rc, no-X11-forwarding, no-verify-required, permitlisten=, permitopen=, port-forwarding, principals=, pty, restrict, touch-required, tunnel=, user-rc, verify-required, X11-forwarding)`
 		private = ` (give the public key, the line in the .pub file, and take this one for stolen)`
 	)
 	for _, c := range []struct{ name, keys, want string }{
@@ -204,6 +205,10 @@ func TestKeysAreCheckedAndNotRepeated(t *testing.T) {
 		{"not base64", "[ssh-ed25519 hunter2]", `r.yaml:4:24: ssh.authorizedKeys[0] has a damaged key after its type: it is not base64` + badKey},
 		{"type of another key", "['" + strings.Replace(ed25519Key, "ssh-ed25519", "ssh-rsa", 1) + "']", `r.yaml:4:24: ssh.authorizedKeys[0] has a damaged key after its type: it is cut off or of another type` + badKey},
 		{"two lines", "[\"" + ed25519Key + `\n` + ecdsaKey + "\"]", `r.yaml:4:24: ssh.authorizedKeys[0] is more than one line` + badKey},
+		{"a name before the key", "['admin " + ed25519Key + "']", `r.yaml:4:24: ssh.authorizedKeys[0]` + option},
+		{"an option without its value", "['command " + ed25519Key + "']", `r.yaml:4:24: ssh.authorizedKeys[0]` + option},
+		{"an option without quotes", "['no-pty,from=192.0.2.1 " + ed25519Key + "']", `r.yaml:4:24: ssh.authorizedKeys[0]` + option},
+		{"a comma too many", "['no-pty, " + ed25519Key + "']", `r.yaml:4:24: ssh.authorizedKeys[0]` + option},
 		{"type alone", "[ssh-ed25519]", `r.yaml:4:24: ssh.authorizedKeys[0] has no key after its type` + badKey},
 		{"empty", "['']", `r.yaml:4:24: ssh.authorizedKeys[0] is empty` + badKey},
 		{"twice", "['" + ed25519Key + "', '" + strings.TrimSuffix(ed25519Key, "admin@example.net") + "']", `r.yaml:4:126: ssh.authorizedKeys[1] is given twice`},
@@ -221,7 +226,7 @@ func TestKeysAreCheckedAndNotRepeated(t *testing.T) {
 }
 
 func TestGoodKeys(t *testing.T) {
-	for _, line := range []string{ed25519Key, ecdsaKey, `from="10.0.0.0/8,fd00::/8",command="echo \"a b\"" ` + ed25519Key, "  " + ed25519Key + "  "} {
+	for _, line := range []string{ed25519Key, ecdsaKey, `Restrict,no-x11-forwarding,expiry-time="20300101Z" ` + ed25519Key, `from="10.0.0.0/8,fd00::/8",command="echo \"a b\"" ` + ed25519Key, "  " + ed25519Key + "  "} {
 		r, err := role.Parse("r.yaml", []byte(head+"ssh:\n  authorizedKeys:\n    - '"+line+"'\n"))
 		if err != nil {
 			t.Errorf("%s: %v", line, err)
