@@ -26,7 +26,7 @@ func (r *Role) checkAPIServer(c *checker) {
 		}
 		c.group(doc.path, doc.group, doc.fields)
 		c.fields(doc.path, doc.kind, doc.fields)
-		if _, ok := doc.fields[doc.needs].([]any); !ok {
+		if list, _ := doc.fields[doc.needs].([]any); len(list) == 0 {
 			hint := "for example " + map[string]string{"rules": "rules: [{level: Metadata}]", "plugins": "plugins: [{name: PodSecurity, configuration: {…}}]"}[doc.needs]
 			c.errorf(doc.path, hint, "%s has no %s", doc.path, doc.needs)
 		}

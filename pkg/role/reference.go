@@ -33,6 +33,11 @@ these documents can be given, but for those that the role itself says, or the im
 	for _, f := range ownedFields() {
 		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", f.kind, f.field, f.say())
 	}
+	for _, f := range ownedFlags() {
+		if !f.beside {
+			fmt.Fprintf(&b, "| %s | `%s` with the name `%s` | %s |\n", f.kind, f.field, f.name, f.say())
+		}
+	}
 	b.WriteString(`
 ## Every field of kubeadm
 
@@ -55,7 +60,7 @@ The fields of kubeadm's documents, and what in a role says them. EnvVar and Tain
 
 func (f owned) say() string {
 	if f.instead == "" {
-		return "nothing: it is part of the image"
+		return "nothing: " + f.reason()
 	}
 	return "`" + f.instead + "`"
 }
