@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/document"
 )
@@ -16,12 +18,13 @@ type checker struct {
 	doc      *document.Document
 	problems []*diag.Error
 	mistyped map[diag.Position]bool // values that could not even be decoded
+	empty    map[string]bool        // elements of lists without a value, which have no place
 }
 
 // decoded takes the problems that decoding found. A value that is wrong by its
 // type is not complained about a second time for what it says.
 func (c *checker) decoded(err error) {
-	c.mistyped = map[diag.Position]bool{}
+	c.mistyped, c.empty = map[diag.Position]bool{}, map[string]bool{}
 	for _, err := range split(err) {
 		var d *diag.Error
 		if !errors.As(err, &d) {
@@ -34,6 +37,9 @@ func (c *checker) decoded(err error) {
 			d.Hint = "write {}"
 		}
 		c.mistyped[d.Pos] = true
+		if path, is := strings.CutSuffix(d.Msg, " is empty"); is {
+			c.empty[path] = true
+		}
 		c.problems = append(c.problems, d)
 	}
 }
@@ -55,11 +61,24 @@ func split(err error) []error {
 }
 
 func (c *checker) errorf(path, hint, format string, args ...any) {
-	pos := c.doc.Position(path)
-	if c.doc.Has(path) && c.mistyped[pos] {
-		return
+	if !c.unread(path) {
+		c.problems = append(c.problems, diag.At(c.doc.Position(path), hint, format, args...))
 	}
-	c.problems = append(c.problems, diag.At(pos, hint, format, args...))
+}
+
+// unread reports whether a value could not be decoded, or what it would be a part
+// of.
+func (c *checker) unread(path string) bool {
+	for p := path; p != ""; p = p[:max(0, strings.LastIndexAny(p, ".["))] {
+		if n := c.doc.Node(p); n != nil {
+			// A mapping begins where its first field does, which may be unknown.
+			return c.mistyped[c.doc.Position(p)] && (p == path || n.Kind != yaml.MappingNode)
+		}
+		if c.empty[p] {
+			return true
+		}
+	}
+	return false
 }
 
 // given reports whether the file gives an optional string, and complains of
