@@ -127,6 +127,7 @@ func (r *Role) check(c *checker) {
 	r.checkNode(c)
 	r.checkLinks(c)
 	r.checkVirtualIP(c)
+	r.checkEtcdAddresses(c)
 	r.checkAPIServer(c)
 	r.checkPatches(c)
 	r.checkProxy(c)
@@ -134,14 +135,18 @@ func (r *Role) check(c *checker) {
 	r.checkRaw(c)
 	r.checkKeys(c)
 	r.checkManifests(c)
+	r.checkResolvers(c, "dns.servers", r.DNS.Servers)
+	seen := map[string]bool{}
 	for i, s := range r.Time.Servers {
-		if !isHost(s) {
-			c.errorf(at("time.servers", i), "for example time.example.net", "%s: %q is neither a host name nor an IP address", at("time.servers", i), s)
+		path := at("time.servers", i)
+		switch {
+		case !isHost(s):
+			c.errorf(path, "for example time.example.net", "%s: %q is neither a host name nor an IP address", path, s)
+		case nobody(s):
+			c.errorf(path, "for example time.example.net", "%s: nobody can answer at %s", path, s)
+		case seen[strings.ToLower(s)]:
+			c.errorf(path, "", "%s: %q is given twice", path, s)
 		}
-	}
-	for i, s := range r.DNS.Servers {
-		if _, err := parseAddr(s); err != nil {
-			c.errorf(at("dns.servers", i), "for example 192.0.2.53", "%s: %q is not an IP address", at("dns.servers", i), s)
-		}
+		seen[strings.ToLower(s)] = true
 	}
 }

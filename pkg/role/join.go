@@ -147,7 +147,7 @@ func (r *Role) checkEtcd(c *checker) {
 		c.errorf("etcd", "etcd: {members: [{name: …, ip: …}]} names all of them", "etcd names no members")
 		return
 	}
-	seen := newMembers(c)
+	seen := r.newMembers(c)
 	for i := range r.Etcd.Members {
 		m, path := &r.Etcd.Members[i], at("etcd.members", i)
 		seen.name(path+".name", m.Name)
@@ -158,15 +158,41 @@ func (r *Role) checkEtcd(c *checker) {
 	}
 }
 
+// checkEtcdAddresses compares the addresses of the etcd members with this node's
+// own.
+func (r *Role) checkEtcdAddresses(c *checker) {
+	if r.Etcd == nil {
+		return
+	}
+	const list = "etcd.members"
+	for i, m := range r.Etcd.Members {
+		if path := at(list, i) + ".ip"; r.Role == ControlPlane && r.ownAddresses()[m.IP] != "" {
+			c.errorf(path, "leave etcd out to have it on the control planes", "%s: %s is this node's own, which is no etcd member", path, m.IP)
+		}
+	}
+	ip, err := parseAddr(r.Node.IP)
+	if r.Role != Etcd || err != nil {
+		return
+	}
+	own := slices.IndexFunc(r.Etcd.Members, func(m Member) bool { return m.Name == r.Node.Name })
+	switch {
+	case own >= 0 && r.Etcd.Members[own].IP != ip.String():
+		c.errorf("node.ip", "the same address in both places", "node.ip is %s, but %s.ip is %s", ip, at(list, own), r.Etcd.Members[own].IP)
+	case r.Node.Name == "" && !slices.ContainsFunc(r.Etcd.Members, func(m Member) bool { return m.IP == ip.String() }):
+		c.errorf("node.ip", "give it in "+list, "node.ip: %s is none of the etcd members'", ip)
+	}
+}
+
 // members checks nodes that are named with their addresses: no two have the
-// same.
+// same, and none is in the cluster's own subnets.
 type members struct {
 	*checker
 	names, addresses map[string]bool
+	pods, services   []subnet
 }
 
-func newMembers(c *checker) members {
-	return members{checker: c, names: map[string]bool{}, addresses: map[string]bool{}}
+func (r *Role) newMembers(c *checker) members {
+	return members{c, map[string]bool{}, map[string]bool{}, quiet(r.Cluster.PodSubnets), quiet(r.Cluster.ServiceSubnets)}
 }
 
 func (m members) name(path, name string) {
@@ -193,6 +219,8 @@ func (m members) address(path string, address *string) bool {
 		m.errorf(path, "an address that other nodes reach it by", "%s: %s cannot be a node's address", path, ip)
 	case m.addresses[*address]:
 		m.errorf(path, "", "%s: %s is given twice", path, ip)
+	default:
+		m.outside(path, *address, m.pods, m.services)
 	}
 	m.addresses[*address] = true
 	return true

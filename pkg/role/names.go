@@ -102,7 +102,7 @@ func (r *Role) checkNode(c *checker) {
 		c.errorf("node.name", "at most 63 characters", "node.name is too long")
 	case !isSubdomain(name):
 		c.errorf("node.name", nameHint(name, true), "node.name: %q is not a name for a node", name)
-	case name == "localhost":
+	case isLocalhost(name):
 		c.errorf("node.name", "", "node.name: %q means every machine", name)
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.Node.Labels)) {

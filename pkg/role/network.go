@@ -1,12 +1,11 @@
 package role
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
-	"strings"
 )
 
 // defaultPort is the API server's.
@@ -39,18 +38,53 @@ func (r *Role) checkCluster(c *checker) {
 		c.errorf(c.written("cluster.podSubnets", "cluster.serviceSubnets"), "write [] for both, to take those that the cluster has, or give both", "only one of cluster.podSubnets and cluster.serviceSubnets is empty")
 	}
 	c.compare(pods, services)
-	c.sizes(pods, services, len(r.Kubeadm) > 0)
-	if c.doc.Has("cluster.endpoint") {
-		if k.Endpoint == "" {
-			c.errorf("cluster.endpoint", "leave it out for the node's own address", "cluster.endpoint is empty")
-		} else if host, port, err := splitEndpoint(k.Endpoint); err != nil {
-			c.errorf("cluster.endpoint", "for example cp.example.net:6443", "cluster.endpoint %v", err)
-		} else {
-			c.outside("cluster.endpoint", host, pods, services)
-			k.Endpoint = net.JoinHostPort(host, port)
+	r.sizes(c, pods, services)
+	r.checkAddresses(c, pods, services)
+	r.checkEndpoint(c, pods, services)
+}
+
+// checkEndpoint checks where clients reach the API server.
+func (r *Role) checkEndpoint(c *checker, pods, services []subnet) {
+	const path = "cluster.endpoint"
+	if !c.doc.Has(path) {
+		return
+	}
+	if r.Cluster.Endpoint == "" {
+		c.errorf(path, "leave it out for the node's own address", "cluster.endpoint is empty")
+		return
+	}
+	host, port, err := splitEndpoint(r.Cluster.Endpoint)
+	if err != nil {
+		c.errorf(path, "for example cp.example.net:6443", "cluster.endpoint %v", err)
+		return
+	}
+	c.outside(path, host, pods, services)
+	r.Cluster.Endpoint = net.JoinHostPort(host, port)
+	switch own := r.ownAddresses()[host] != ""; {
+	case own && r.Join != nil && r.Join.Token != "" && !c.doc.Has("join.discoveryFile"):
+		c.errorf(path, "an address that leads to the control planes that run", "cluster.endpoint %s is this node's own, where nobody answers before it has joined", host)
+	case own && r.Role == ControlPlane && !c.doc.Has("virtualIP") && port != defaultPort:
+		c.errorf(path, "leave the port out", "cluster.endpoint %s is this node's own, where the API server listens on port %s", host, defaultPort)
+	}
+}
+
+// ownAddresses are the addresses that the role gives to this node, and which
+// field does.
+func (r *Role) ownAddresses() map[string]string {
+	own := map[string]string{}
+	for i, l := range r.Network.Links {
+		for j, a := range l.Addresses {
+			if p, err := netip.ParsePrefix(a); err == nil {
+				own[p.Addr().String()] = at(at("network.links", i)+".addresses", j)
+			}
 		}
 	}
-	r.checkAddresses(c, pods, services)
+	for path, ip := range map[string]string{"node.ip": r.Node.IP, "node.secondIP": r.Node.SecondIP} {
+		if ip != "" {
+			own[ip] = path
+		}
+	}
+	return own
 }
 
 // checkAddresses checks the node's own addresses.
@@ -153,10 +187,10 @@ func (c *checker) compare(pods, services []subnet) {
 	}
 }
 
-// sizes refuses what kubeadm and the API server refuse. How large a node's
-// share of the pods is can be changed by a raw document of kubeadm's, so that
-// with one (raw) only kubeadm can tell.
-func (c *checker) sizes(pods, services []subnet, raw bool) {
+// sizes refuses what kubeadm and the API server refuse. Whoever joins takes the
+// subnets of pods as they are: how large a node's share of them is, a flag may say
+// where the cluster is started.
+func (r *Role) sizes(c *checker, pods, services []subnet) {
 	for _, s := range services {
 		switch bits := s.Addr().BitLen(); {
 		case s.Bits() < bits-20:
@@ -165,19 +199,37 @@ func (c *checker) sizes(pods, services []subnet, raw bool) {
 			c.errorf(s.path, fmt.Sprintf("at least a /%d", bits-4), "%s: %s is too small for services", s.path, s)
 		}
 	}
+	if allocate, _ := r.clusterFlag("controllerManager", "allocate-node-cidrs"); allocate == "false" || r.Init == nil {
+		return
+	}
 	for _, p := range pods {
-		node := 24
-		if p.Addr().Is6() {
-			node = 64
-		}
-		switch {
-		case raw:
+		switch node := r.nodeBits(c, p.Addr()); {
+		case node == 0:
 		case p.Bits() > node:
 			c.errorf(p.path, fmt.Sprintf("at least a /%d", node), "%s: %s is too small: each node takes a /%d of it", p.path, p, node)
 		case p.Bits() < node-16:
 			c.errorf(p.path, fmt.Sprintf("at most a /%d", node-16), "%s: %s is too large", p.path, p)
 		}
 	}
+}
+
+// nodeBits is the length of a node's share of the pods' addresses of a family; 0
+// if that is wrong.
+func (r *Role) nodeBits(c *checker, of netip.Addr) int {
+	name, bits := "node-cidr-mask-size-ipv4", 24
+	if of.Is6() {
+		name, bits = "node-cidr-mask-size-ipv6", 64
+	}
+	text, path := r.clusterFlag("controllerManager", name)
+	if text == "" { // as if it were not given
+		return bits
+	}
+	bits, err := strconv.Atoi(text)
+	if err != nil || bits < 1 || bits > of.BitLen() {
+		c.errorf(path+".value", fmt.Sprintf("1 to %d", of.BitLen()), "%s: %s cannot be %q", path, name, text)
+		return 0
+	}
+	return bits
 }
 
 // outside refuses an address of the host network that lies inside the
@@ -199,45 +251,31 @@ func (c *checker) outside(path, host string, pods, services []subnet) {
 	}
 }
 
-func family(ip netip.Addr) string {
-	if ip.Is4() {
-		return "IPv4"
+// checkResolvers checks whom names are asked of.
+func (r *Role) checkResolvers(c *checker, path string, list []string) {
+	seen := map[netip.Addr]bool{}
+	for i, s := range list {
+		where := at(path, i)
+		ip, err := parseAddr(s)
+		switch {
+		case err != nil:
+			c.errorf(where, "for example 192.0.2.53", "%s: %q is not an IP address", where, s)
+			continue
+		case seen[ip]:
+			c.errorf(where, "", "%s: %s is given twice", where, ip)
+		case nobody(s): // a resolver of the user's own may run on the node
+			c.errorf(where, "for example 192.0.2.53", "%s: %s is for %s", where, ip, purpose(ip))
+		case ip == netip.AddrFrom4([4]byte{127, 0, 0, 53}), ip == netip.AddrFrom4([4]byte{127, 0, 0, 54}): // systemd-resolved(8)
+			c.errorf(where, "whom that is to ask", "%s: %s is the node's own resolver", where, ip)
+		default:
+			for _, s := range slices.Concat(quiet(r.Cluster.PodSubnets), quiet(r.Cluster.ServiceSubnets)) {
+				if s.Contains(ip) {
+					c.errorf(where, "a resolver outside the cluster: the cluster's own asks that", "%s: %s is inside the cluster's own subnet %s", where, ip, s)
+				}
+			}
+		}
+		seen[ip] = true
 	}
-	return "IPv6"
-}
-
-func families(list []subnet) string {
-	four, six := false, false
-	for _, s := range list {
-		four = four || s.Addr().Is4()
-		six = six || s.Addr().Is6()
-	}
-	switch {
-	case four && six:
-		return "IPv4 and IPv6"
-	case six:
-		return "IPv6"
-	}
-	return "IPv4"
-}
-
-// usable reports whether other nodes may reach a node by an address.
-func usable(ip netip.Addr) bool {
-	return !ip.IsUnspecified() && !ip.IsLoopback() && !ip.IsMulticast()
-}
-
-// reserved says what a subnet is for that no cluster can use.
-func reserved(p netip.Prefix) string {
-	ip := p.Addr()
-	switch {
-	case ip.IsLoopback(), ip.Is4() && ip.As4()[0] == 127:
-		return "talk of a node with itself"
-	case ip.IsLinkLocalUnicast():
-		return "addresses that are known on one link only"
-	case ip.IsMulticast():
-		return "multicast"
-	}
-	return ""
 }
 
 // example is a subnet that could stand in a list.
@@ -251,48 +289,4 @@ func example(list string, four bool) string {
 		return "10.96.0.0/16"
 	}
 	return "fd00:10:96::/112"
-}
-
-// parseAddr reads an address of a whole network: without a zone, and not an
-// IPv4 address dressed up as IPv6.
-func parseAddr(s string) (netip.Addr, error) {
-	ip, err := netip.ParseAddr(s)
-	if err == nil && (ip.Zone() != "" || ip.Is4In6()) {
-		err = errors.New("has a zone, or is mapped")
-	}
-	return ip, err
-}
-
-// splitEndpoint reads host, host:port, an IPv6 address, [IPv6] or [IPv6]:port.
-// The error continues "cluster.endpoint".
-func splitEndpoint(s string) (host, port string, err error) {
-	if strings.Contains(s, "://") || strings.ContainsAny(s, "/@") {
-		return "", "", errors.New("must be a host or host:port, without https:// or a path")
-	}
-	host, port = s, defaultPort
-	if _, err := netip.ParseAddr(s); err != nil {
-		if inner, ok := strings.CutPrefix(s, "["); ok && strings.HasSuffix(inner, "]") {
-			host = strings.TrimSuffix(inner, "]")
-			if !strings.Contains(host, ":") {
-				return "", "", fmt.Errorf("%q: only IPv6 addresses stand in brackets", s)
-			}
-		} else if strings.Contains(s, ":") {
-			if host, port, err = net.SplitHostPort(s); err != nil || ok && !strings.Contains(host, ":") {
-				return "", "", fmt.Errorf("%q is not a host or host:port", s)
-			}
-		}
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 || port[0] == '0' || port[0] == '+' {
-		return "", "", fmt.Errorf("%q: the port must be a number from 1 to 65535", s)
-	}
-	if ip, err := parseAddr(host); err == nil {
-		if ip.IsUnspecified() || ip.IsMulticast() {
-			return "", "", fmt.Errorf("%q: nobody can reach that address", s)
-		}
-		return ip.String(), port, nil
-	}
-	if !isHost(host) {
-		return "", "", fmt.Errorf("%q is not a host or host:port", s)
-	}
-	return host, port, nil
 }

@@ -67,6 +67,9 @@ func TestBadRoles(t *testing.T) {
 		{"etcd member without an address", etcd + "etcd: {members: [{name: e1}]}\n", `r.yaml:3:18: etcd.members[0].ip: "" is not an IP address (for example 192.0.2.11)`},
 		{"etcd member nobody can reach", etcd + "etcd: {members: [{name: e1, ip: 127.0.0.1}]}\n", `r.yaml:3:33: etcd.members[0].ip: 127.0.0.1 cannot be a node's address (an address that other nodes reach it by)`},
 		{"etcd node that is no member", etcd + "etcd: {members: [{name: e1, ip: 192.0.2.11}]}\nnode: {name: e2}\n", `r.yaml:4:14: node.name: "e2" is none of the etcd members (name it in etcd.members)`},
+		{"etcd node at another address", etcd + "etcd: {members: [{name: e1, ip: 192.0.2.11}]}\nnode: {name: e1, ip: 192.0.2.12}\n", `r.yaml:4:22: node.ip is 192.0.2.12, but etcd.members[0].ip is 192.0.2.11 (the same address in both places)`},
+		{"etcd node at an address of none", etcd + "etcd: {members: [{name: e1, ip: 192.0.2.11}]}\nnode: {ip: 192.0.2.12}\n", `r.yaml:4:12: node.ip: 192.0.2.12 is none of the etcd members' (give it in etcd.members)`},
+		{"control plane that would be its own etcd", head + "etcd: {members: [{name: e1, ip: 192.0.2.11}]}\nnode: {ip: 192.0.2.11}\n", `r.yaml:4:33: etcd.members[0].ip: 192.0.2.11 is this node's own, which is no etcd member (leave etcd out to have it on the control planes)`},
 		{"etcd node with a taint", etcd + "etcd: {members: [{name: e1, ip: 192.0.2.11}]}\nnode: {name: e1, taints: []}\n", `r.yaml:4:26: node.taints does not go with role "etcd" (leave it out)`},
 
 		{"cluster name", head + "cluster: {name: My_Cluster}\n", `r.yaml:4:17: cluster.name: "My_Cluster" is not a DNS label (write my-cluster)`},

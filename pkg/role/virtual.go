@@ -60,11 +60,28 @@ func (r *Role) checkVirtualIP(c *checker) {
 	if v.RouterID < 1 || v.RouterID > 255 {
 		c.errorf("virtualIP.routerID", "1 to 255", "virtualIP.routerID: %d is not possible", v.RouterID)
 	}
-	pods, services := quiet(r.Cluster.PodSubnets), quiet(r.Cluster.ServiceSubnets)
 	if len(v.Addresses) == 0 {
 		c.errorf("virtualIP", "give virtualIP.addresses", "virtualIP has no address")
 	}
-	have := map[bool]bool{}
+	r.checkShared(c)
+	if len(v.ControlPlanes) == 0 {
+		c.errorf("virtualIP", "name all control planes in virtualIP.controlPlanes", "virtualIP has no control planes")
+	}
+	r.checkPlanes(c)
+	if len(v.Addresses) == 0 {
+		return
+	}
+	if len(v.ControlPlanes) > 0 && v.ControlPlanes[0].IP != "" && !slices.ContainsFunc(v.Addresses, func(a string) bool { return v.ControlPlanes[0].IPOf(isV6(a)) != "" }) {
+		c.errorf("virtualIP.addresses", "share one of the family of their own addresses", "virtualIP.addresses: the control planes cannot ask each other by the family of %s", v.Addresses[0])
+	}
+	r.checkSharedEndpoint(c)
+}
+
+// checkShared checks the addresses themselves.
+func (r *Role) checkShared(c *checker) {
+	v := r.VirtualIP
+	pods, services := quiet(r.Cluster.PodSubnets), quiet(r.Cluster.ServiceSubnets)
+	have, own := map[bool]bool{}, r.ownAddresses()
 	for i, a := range v.Addresses {
 		path := at("virtualIP.addresses", i)
 		ip, err := parseAddr(a)
@@ -76,24 +93,23 @@ func (r *Role) checkVirtualIP(c *checker) {
 			c.errorf(path, "an address of the control planes' network that nothing else has", "%s: %s cannot be shared", path, ip)
 		case have[ip.Is4()]:
 			c.errorf(path, "give at most one of each family", "%s: %s is a second %s address", path, ip, family(ip))
-		case ip.String() == r.Node.IP || ip.String() == r.Node.SecondIP:
+		case strings.HasPrefix(own[ip.String()], "network."):
+			c.errorf(own[ip.String()], "give the interface one of its own", "%s: %s is the shared address", own[ip.String()], ip)
+		case own[ip.String()] != "":
 			c.errorf(path, "an address that nothing else has", "%s: %s is the node's own", path, ip)
+		case r.owner(ip) != "":
+			c.errorf(path, "an address that nothing else has", "%s: %s is %s", path, ip, r.owner(ip))
 		default:
 			c.outside(path, ip.String(), pods, services)
 		}
 		have[ip.Is4()] = true
 		v.Addresses[i] = ip.String()
 	}
-	if len(v.ControlPlanes) == 0 {
-		c.errorf("virtualIP", "name all control planes in virtualIP.controlPlanes", "virtualIP has no control planes")
-	}
-	r.checkPlanes(c)
-	if len(v.Addresses) == 0 {
-		return
-	}
-	if len(v.ControlPlanes) > 0 && !slices.ContainsFunc(v.Addresses, func(a string) bool { return v.ControlPlanes[0].IPOf(isV6(a)) != "" }) {
-		c.errorf("virtualIP.addresses", "share one of the family of their own addresses", "virtualIP.addresses: the control planes cannot ask each other by the family of %s", v.Addresses[0])
-	}
+}
+
+// checkSharedEndpoint checks that clients are led to the address.
+func (r *Role) checkSharedEndpoint(c *checker) {
+	v := r.VirtualIP
 	host, port, err := splitEndpoint(r.Cluster.Endpoint)
 	switch {
 	case r.Cluster.Endpoint == "":
@@ -102,8 +118,8 @@ func (r *Role) checkVirtualIP(c *checker) {
 			r.Cluster.Endpoint = netip.AddrPortFrom(ip, apiPort).String()
 		}
 	case err != nil:
-	case port == strconv.Itoa(apiPortBehind):
-		c.errorf("cluster.endpoint", "leave the port out", "cluster.endpoint: the API servers themselves listen on port %s", port)
+	case r.listener(port) != "":
+		c.errorf("cluster.endpoint", "leave the port out", "cluster.endpoint: %s on port %s", r.listener(port), port)
 	default:
 		if ip, err := netip.ParseAddr(host); err == nil && !slices.Contains(v.Addresses, ip.String()) {
 			c.errorf("cluster.endpoint", "give the shared address, or a name that leads there", "cluster.endpoint %s is not the virtual IP", ip)
@@ -115,7 +131,7 @@ func (r *Role) checkVirtualIP(c *checker) {
 // each other by a second family only if all of them have an address of it.
 func (r *Role) checkPlanes(c *checker) {
 	const list = "virtualIP.controlPlanes"
-	v, seen := r.VirtualIP, newMembers(c)
+	v, seen := r.VirtualIP, r.newMembers(c)
 	for i := range v.ControlPlanes {
 		p, first, path := &v.ControlPlanes[i], &v.ControlPlanes[0], at(list, i)
 		seen.name(path+".name", p.Name)
@@ -143,7 +159,13 @@ func (r *Role) checkPlanes(c *checker) {
 			c.errorf(path+".secondIP", "its address of the other family", "%s.secondIP: %s is of the same family as %s", path, p.SecondIP, p.IP)
 		}
 	}
-	if r.Node.Name == "" || len(v.ControlPlanes) == 0 {
+	if len(v.ControlPlanes) == 0 {
+		return
+	}
+	if r.Node.Name == "" {
+		if ip, err := parseAddr(r.Node.IP); err == nil && !slices.ContainsFunc(v.ControlPlanes, func(p Plane) bool { return p.IP == ip.String() }) {
+			c.errorf("node.ip", "give it in "+list, "node.ip: %s is none of the control planes'", ip)
+		}
 		return
 	}
 	own := slices.IndexFunc(v.ControlPlanes, func(p Plane) bool { return p.Name == r.Node.Name })
@@ -167,6 +189,46 @@ const (
 	apiPortBehind = 6444
 )
 
+// listener is what listens on a port of every control plane; "" if nothing does.
+func (r *Role) listener(port string) string {
+	switch port {
+	case strconv.Itoa(apiPortBehind):
+		return "the API servers themselves listen"
+	case "2379", "2380", "2381":
+		if r.Etcd == nil {
+			return "etcd listens"
+		}
+	case "10248", "10250":
+		return "the kubelet listens"
+	case "10249", "10256":
+		return "kube-proxy listens"
+	case "10257":
+		return "the controller manager listens"
+	case "10259":
+		return "the scheduler listens"
+	case "22":
+		return "sshd listens"
+	}
+	return ""
+}
+
+// owner is whose an address is that cannot be shared, if it is not the node's own.
+func (r *Role) owner(ip netip.Addr) string {
+	for i, l := range r.Network.Links {
+		for _, g := range l.Gateways {
+			if gateway, err := parseAddr(g); err == nil && gateway == ip {
+				return "the gateway of " + at("network.links", i)
+			}
+		}
+		for _, a := range l.Addresses {
+			if p, err := netip.ParsePrefix(a); err == nil && endOf(p, ip) != "" {
+				return endOf(p, ip)
+			}
+		}
+	}
+	return ""
+}
+
 // APIPort is where the API server of this control plane itself listens: what
 // serves a shared address has the endpoint's port.
 func (r *Role) APIPort() int {
@@ -177,14 +239,3 @@ func (r *Role) APIPort() int {
 }
 
 func isV6(ip string) bool { return strings.Contains(ip, ":") }
-
-// quiet parses subnets that are checked elsewhere.
-func quiet(list []string) []subnet {
-	var parsed []subnet
-	for _, s := range list {
-		if p, err := netip.ParsePrefix(s); err == nil {
-			parsed = append(parsed, subnet{Prefix: p})
-		}
-	}
-	return parsed
-}

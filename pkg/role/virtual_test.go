@@ -23,6 +23,12 @@ func TestBadVirtualIPs(t *testing.T) {
 		{"second address that is shared", "virtualIP: {addresses: [192.0.2.100, '2001:db8::11'], controlPlanes: [{name: cp1, ip: 192.0.2.11, secondIP: '2001:db8::11'}]}\n", `r.yaml:4:109: virtualIP.controlPlanes[0].secondIP: 2001:db8::11 is the shared address`},
 		{"second address that is none", "virtualIP: {addresses: [192.0.2.100], controlPlanes: [{name: cp1, ip: 192.0.2.11, secondIP: x}]}\n", `r.yaml:4:93: virtualIP.controlPlanes[0].secondIP: "x" is not an IP address (for example 192.0.2.11)`},
 		{"endpoint elsewhere", "virtualIP: {addresses: [192.0.2.100], " + planes + "}\ncluster: {endpoint: 192.0.2.11}\n", `r.yaml:5:21: cluster.endpoint 192.0.2.11 is not the virtual IP (give the shared address, or a name that leads there)`},
+		{"endpoint at the kubelet's port", "virtualIP: {addresses: [192.0.2.100], " + planes + "}\ncluster: {endpoint: '192.0.2.100:10250'}\n", `r.yaml:5:21: cluster.endpoint: the kubelet listens on port 10250 (leave the port out)`},
+		{"endpoint at etcd's port", "virtualIP: {addresses: [192.0.2.100], " + planes + "}\ncluster: {endpoint: 'cp:2379'}\n", `r.yaml:5:21: cluster.endpoint: etcd listens on port 2379 (leave the port out)`},
+		{"an interface's own", "virtualIP: {addresses: [192.0.2.12], " + planes + "}\nnetwork: {links: [{name: a, addresses: [192.0.2.12/24]}]}\n", `r.yaml:5:41: network.links[0].addresses[0]: 192.0.2.12 is the shared address (give the interface one of its own)`},
+		{"the gateway's", "virtualIP: {addresses: [192.0.2.1], " + planes + "}\nnetwork: {links: [{name: a, addresses: [192.0.2.11/24], gateways: [192.0.2.1]}]}\n", `r.yaml:4:25: virtualIP.addresses[0]: 192.0.2.1 is the gateway of network.links[0] (an address that nothing else has)`},
+		{"everybody's", "virtualIP: {addresses: [192.0.2.255], " + planes + "}\nnetwork: {links: [{name: a, addresses: [192.0.2.11/24]}]}\n", `r.yaml:4:25: virtualIP.addresses[0]: 192.0.2.255 is the broadcast address of its network (an address that nothing else has)`},
+		{"an address that is none of theirs", "virtualIP: {addresses: [192.0.2.100], " + planes + "}\nnode: {ip: 192.0.2.12}\n", `r.yaml:5:12: node.ip: 192.0.2.12 is none of the control planes' (give it in virtualIP.controlPlanes)`},
 		{"endpoint at the servers' own port", "virtualIP: {addresses: [192.0.2.100], " + planes + "}\ncluster: {endpoint: 'cp:6444'}\n", `r.yaml:5:21: cluster.endpoint: the API servers themselves listen on port 6444 (leave the port out)`},
 	})
 }
