@@ -26,9 +26,11 @@ func (r *Role) checkProxy(c *checker) {
 		}
 		u, err := url.Parse(f.value)
 		switch {
-		case err != nil || u.Scheme != "http" && u.Scheme != "https" || !isHost(u.Hostname()) || u.Path != "" && u.Path != "/":
+		case err != nil || u.Scheme != "http" && u.Scheme != "https" || !isHost(u.Hostname()) || u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
 			// It may hold a password.
 			c.errorf(f.path, "for example http://proxy.example.net:3128", "%s is not the address of a proxy", f.path)
+		case strings.HasSuffix(u.Host, ":") || u.Port() != "" && !isPort(u.Port()):
+			c.errorf(f.path, "for example http://proxy.example.net:3128", "%s: the port must be a number from 1 to 65535", f.path)
 		case u.User != nil:
 			c.errorf(f.path, "let the proxy know the node by its address", "%s has a password, which everybody on the node could read", f.path)
 		}
