@@ -32,9 +32,12 @@ func Value(n *yaml.Node, name string) *yaml.Node {
 	return nil
 }
 
-// Merge lays a value over another: mappings are merged, the rest is replaced.
-// Neither is changed.
+// Merge lays a value over another: mappings are merged, the rest is replaced. An
+// empty value leaves a mapping as it is. Neither is changed.
 func Merge(under, over *yaml.Node) *yaml.Node {
+	if under.Kind == yaml.MappingNode && over.Tag == "!!null" {
+		return under
+	}
 	if under.Kind != yaml.MappingNode || over.Kind != yaml.MappingNode {
 		return over
 	}
