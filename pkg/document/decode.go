@@ -225,7 +225,10 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 
 func (d *decoder) key(key *yaml.Node, seen map[string]bool) bool {
 	switch {
-	case key.Kind != yaml.ScalarNode || key.Tag == "!!merge" || key.Anchor != "":
+	case key.Tag == "!!merge":
+		d.problem(key, "write the fields out", "merge keys are not allowed")
+		return false
+	case key.Kind != yaml.ScalarNode || key.Anchor != "":
 		d.problem(key, "", "a field's name must be a plain word")
 		return false
 	case seen[key.Value]:

@@ -7,8 +7,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"regexp"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -59,26 +57,33 @@ func Parse(file string, data []byte) (*Document, error) {
 	if err := checkText(file, data); err != nil {
 		return nil, err
 	}
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	var n, more yaml.Node
-	err := dec.Decode(&n)
-	if errors.Is(err, io.EOF) {
-		return &Document{file: file, at: map[string]*yaml.Node{}}, nil
-	}
+	n, more, err := read(data)
 	if err != nil {
 		return nil, syntaxError(file, data, err)
 	}
-	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
-		if err != nil {
-			return nil, syntaxError(file, data, err)
-		}
+	if more != nil {
 		return nil, diag.At(diag.Position{File: file, Line: more.Line, Column: more.Column}, "keep one document in a file", "a second YAML document begins here")
 	}
 	d := &Document{file: file, at: map[string]*yaml.Node{}}
-	if len(n.Content) == 1 {
+	if n != nil && len(n.Content) == 1 {
 		d.root = n.Content[0]
 	}
 	return d, nil
+}
+
+// read reads what there is of a first YAML document and of a second one.
+func read(data []byte) (first, second *yaml.Node, err error) {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	for _, n := range []**yaml.Node{&first, &second} {
+		var read yaml.Node
+		if err := dec.Decode(&read); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, nil, err
+		}
+		*n = &read
+	}
+	return first, second, nil
 }
 
 // checkText finds what is no text: the parser does not say where that is.
@@ -90,7 +95,7 @@ func checkText(file string, data []byte) error {
 		switch {
 		case r == utf8.RuneError && size == 1:
 			return diag.At(pos, "save the file as UTF-8", "not valid YAML: byte %#02x is not UTF-8", data[0])
-		case r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0x7f:
+		case isControl(r):
 			return diag.At(pos, "remove it, or escape it in double quotes", "not valid YAML: control character %U", r)
 		}
 		if column++; r == '\n' {
@@ -101,42 +106,14 @@ func checkText(file string, data []byte) error {
 	return nil
 }
 
-var (
-	yamlLine = regexp.MustCompile(`^line (\d+): (.*)`)
-	// Lines are counted from zero where the library's parser, not its scanner,
-	// finds what is wrong. These are the parser's words.
-	yamlParser = regexp.MustCompile(`^did not find expected (<|node|'-'|key|','|',' or)|^found (undefined tag handle|duplicate %|incompatible)`)
-)
-
-// syntaxError says where data is no YAML. The library knows the line at best.
-func syntaxError(file string, data []byte, err error) error {
-	line := 1
-	msg := strings.TrimPrefix(err.Error(), "yaml: ")
-	if m := yamlLine.FindStringSubmatch(msg); m != nil {
-		line, _ = strconv.Atoi(m[1])
-		if msg = m[2]; yamlParser.MatchString(msg) {
-			line++
-		}
+// isControl tells the characters that YAML has no place for (YAML 1.1, section
+// 4.1.1).
+func isControl(r rune) bool {
+	switch r {
+	case '\t', '\n', '\r', 0x85:
+		return false
 	}
-	if m := noAnchor.FindStringSubmatch(msg); m != nil {
-		return diag.At(alias(file, data, m[1], err.Error()), "in quotes, if the star belongs to the value", "not valid YAML: %s", msg)
-	}
-	hint := ""
-	if strings.Contains(msg, "cannot start any token") {
-		hint = "indent with spaces, not tabs"
-	}
-	return diag.At(place(file, data, line), hint, "not valid YAML: %s", msg)
-}
-
-// place returns where a line's text begins; where there is none any more, the
-// end of all text.
-func place(file string, data []byte, line int) diag.Position {
-	lines := bytes.Split(bytes.TrimRight(data, " \t\r\n"), []byte("\n"))
-	if line > len(lines) {
-		return diag.Position{File: file, Line: len(lines), Column: utf8.RuneCount(lines[len(lines)-1]) + 1}
-	}
-	text := lines[line-1]
-	return diag.Position{File: file, Line: line, Column: len(text) - len(bytes.TrimLeft(text, " ")) + 1}
+	return r < ' ' || 0x7f <= r && r < 0xa0 || r == 0xfffe || r == 0xffff
 }
 
 // Position returns the place of the value at a path such as

@@ -42,7 +42,8 @@ func TestBadInputIsNamedByItsPlace(t *testing.T) {
 		{"a list cut short", "packages:\n  -\n  - a\n", `f.yaml:2:4: packages[0] is empty (remove it, or give it a value)`},
 		{"key given twice in a map", "labels: {a: x, b: y, a: z}\n", `f.yaml:1:22: field "a" is given twice`},
 		{"key that is no word", "? [a]\n: b\n", `f.yaml:1:3: a field's name must be a plain word`},
-		{"merge key", "inner: {<<: {size: 1}}\n", `f.yaml:1:9: a field's name must be a plain word`},
+		{"merge key", "inner: {<<: {size: 1}}\n", `f.yaml:1:9: merge keys are not allowed (write the fields out)`},
+		{"free: merge key", "inner:\n  free:\n    <<: {a: 1}\n", `f.yaml:3:5: merge keys are not allowed (write the fields out)`},
 		{"free: key given twice", "inner:\n  free:\n    a: {b: 1, b: 2}\n", `f.yaml:3:15: field "b" is given twice`},
 		{"free: anchor", "inner: {free: {a: &x [1], b: 2}}\n", `f.yaml:1:19: anchors and aliases are not allowed (write the value out)`},
 		{"free: alias", "inner: {free: {a: [*x]}}\n", `f.yaml:1:20: not valid YAML: unknown anchor 'x' referenced (in quotes, if the star belongs to the value)`},
@@ -50,14 +51,26 @@ func TestBadInputIsNamedByItsPlace(t *testing.T) {
 		{"alias before a longer one", "name: \"*xy\"\npackages:\n  - *x\n  - *xy\n", `f.yaml:3:5: not valid YAML: unknown anchor 'x' referenced (in quotes, if the star belongs to the value)`},
 		{"alias after a longer one", "name: &xy a\npackages:\n  - *xy\n  - *x\n", `f.yaml:4:5: not valid YAML: unknown anchor 'x' referenced (in quotes, if the star belongs to the value)`},
 		{"alias as a name", "*x : a\n", `f.yaml:1:1: not valid YAML: unknown anchor 'x' referenced (in quotes, if the star belongs to the value)`},
+		{"star that is no alias", "inner:\n  tags: ['*.a', *.b]\n", `f.yaml:2:17: not valid YAML: did not find expected alphabetic or numeric character (in quotes, if the star belongs to the value)`},
+		{"star that is no alias, on the first line", "packages: [*.example.net]\n", `f.yaml:1:12: not valid YAML: did not find expected alphabetic or numeric character (in quotes, if the star belongs to the value)`},
+		{"star before a letter of more bytes", "packages:\n  # *ä\n  - a\n  - *ä\n", `f.yaml:4:5: not valid YAML: did not find expected alphabetic or numeric character (in quotes, if the star belongs to the value)`},
+		{"star alone", "name: a\npackages:\n  - a\n  - *", `f.yaml:4:5: not valid YAML: did not find expected alphabetic or numeric character (in quotes, if the star belongs to the value)`},
+		{"ampersand that is no anchor", "name: a\npackages: [a, &.b, *.c]\n", `f.yaml:2:15: not valid YAML: did not find expected alphabetic or numeric character (in quotes, if the ampersand belongs to the value)`},
 		{"free: a number for a key", "inner: {free: {a: {8080: b}}}\n", `f.yaml:1:20: a field's name must be a string, not the number 8080 (write "8080", with the quotes)`},
 		{"free: a date", "inner: {free: {a: [2026-01-01]}}\n", `f.yaml:1:20: inner.free.a[0] must not be a date (write "2026-01-01", with the quotes)`},
 		{"free: no number", "inner: {free: {a: .nan}}\n", `f.yaml:1:19: inner.free.a must be a finite number, not .nan`},
 		{"not UTF-8", "name: a\n# caf\xe9\n", `f.yaml:2:6: not valid YAML: byte 0xe9 is not UTF-8 (save the file as UTF-8)`},
 		{"control character", "näme: \x1b[2J\n", `f.yaml:1:7: not valid YAML: control character U+001B (remove it, or escape it in double quotes)`},
+		{"control character of Latin 1", "name: a\ninner: {tags: [\"ä\u0081\"]}\n", `f.yaml:2:18: not valid YAML: control character U+0081 (remove it, or escape it in double quotes)`},
+		{"no character", "name: a\uffff\n", `f.yaml:1:8: not valid YAML: control character U+FFFF (remove it, or escape it in double quotes)`},
 		{"never closed", "name: [ä\n\n", `f.yaml:1:9: not valid YAML: did not find expected ',' or ']'`},
 		{"never closed, further down", "inner:\n  tags: [a\n", `f.yaml:2:3: not valid YAML: did not find expected ',' or ']'`},
 		{"indented too little", "inner:\n  size: 1\n tags: [a]\n", `f.yaml:3:2: not valid YAML: did not find expected key`},
+		{"indented too little, far down", "name: a\npackages:\n" + strings.Repeat("  - b: c # d\n", 100) + "   e: f\n" + strings.Repeat("  - g: h\n", 100), `f.yaml:103:4: not valid YAML: did not find expected '-' indicator`},
+		{"indented too little at the end", "name: a\ninner:\n  tags:\n    - a\n    - b\n   - c", `f.yaml:6:4: not valid YAML: did not find expected key`},
+		{"element in a mapping", "name: a\ninner:\n  size: 1\n  free:\n    b: c\n  - d\n", `f.yaml:6:3: not valid YAML: did not find expected key`},
+		{"in a second document", "name: a\n---\ninner:\n  tags:\n    - a\n    - b\n   - c\n", `f.yaml:7:4: not valid YAML: did not find expected key`},
+		{"in a file too large to search", "name: a\ninner:\n  tags:\n    - a\n   - b\n" + strings.Repeat("#", 2<<20), `f.yaml:3:3: not valid YAML: did not find expected key`},
 		{"a colon too many", "name: a\npackages: b: c\n", `f.yaml:2:1: not valid YAML: mapping values are not allowed in this context`},
 		{"second document that is none", "name: a\n---\n}\n", `f.yaml:3:1: not valid YAML: did not find expected node content`},
 		{"too large", strings.Repeat("#", 5<<20), `f.yaml: larger than 4 MiB`},
@@ -96,6 +109,15 @@ func TestPositionsOfValues(t *testing.T) {
 	} {
 		if got := d.Position(path).String(); got != want {
 			t.Errorf("%s: got %s, want %s", path, got, want)
+		}
+	}
+}
+
+// Some characters that look like control characters are none.
+func TestCharactersOfText(t *testing.T) {
+	for _, in := range []string{"\ufeffname: a\n", "name: \"a\ufeffb\"\n", "name: \"a\u0085b\"\n", "name: \"a\u00a0\ufffd\U0001f6a2\"\r\n"} {
+		if _, err := document.Parse("f.yaml", []byte(in)); err != nil {
+			t.Errorf("%q: %v", in, err)
 		}
 	}
 }
