@@ -1,15 +1,13 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
-	"unicode"
 
-	"github.com/google/uuid"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/slipway-os/slipway/pkg/diag"
@@ -23,9 +21,43 @@ type checker struct {
 	cluster  *Cluster
 	problems []*diag.Error
 	seen     map[string]bool // what is wrong for many nodes is said once
+	// unread are the places of what could not be decoded, or is refused as it is:
+	// there is no sense in checking what it says.
+	unread map[diag.Position]*diag.Error
+	told   map[diag.Position]bool // where the description's own checks found something: that is enough
+	// partial says that not all is known of the nodes that they are to be.
+	partial bool
+	// misplaced are findings about what only nodes of other roles do, by their
+	// places in the section all.
+	misplaced map[diag.Position]*misplaced
 }
 
+func newChecker(doc *document.Document, c *Cluster) *checker {
+	return &checker{
+		doc: doc, cluster: c,
+		seen: map[string]bool{}, unread: map[diag.Position]*diag.Error{}, told: map[diag.Position]bool{}, misplaced: map[diag.Position]*misplaced{},
+	}
+}
+
+// decoded takes the problems that decoding found.
+func (c *checker) decoded(err error) {
+	for _, err := range split(err) {
+		var d *diag.Error
+		if !errors.As(err, &d) {
+			d = diag.At(c.doc.Position(""), "", "%v", err)
+		}
+		c.partial = true
+		c.unread[d.Pos] = d
+		c.add(d)
+	}
+}
+
+// add adds a problem. Keys that were pasted where something else belongs are
+// not shown.
 func (c *checker) add(p *diag.Error) {
+	if strings.Contains(p.Error(), "PRIVATE KEY") {
+		p = diag.At(p.Pos, "remove it, and take it for stolen", "a private key is in the wrong place")
+	}
 	if !c.seen[p.Error()] {
 		c.seen[p.Error()] = true
 		c.problems = append(c.problems, p)
@@ -33,20 +65,64 @@ func (c *checker) add(p *diag.Error) {
 }
 
 func (c *checker) errorf(path, hint, format string, args ...any) {
-	c.add(diag.At(c.doc.Position(path), hint, format, args...))
+	if pos := c.doc.Position(path); !c.doc.Has(path) || c.unread[pos] == nil && !c.told[pos] {
+		c.add(diag.At(pos, hint, format, args...))
+	}
+}
+
+// missing complains of a field that is not given, unless it is but misspelt.
+func (c *checker) missing(path, hint, format string, args ...any) {
+	if !c.misspelt(path) {
+		c.errorf(path, hint, format, args...)
+	}
+}
+
+// misspelt reports whether there is an unknown field that stands for another.
+func (c *checker) misspelt(path string) bool {
+	parent, name := c.doc.Root(), path
+	if dot := strings.LastIndexByte(path, '.'); dot >= 0 {
+		parent, name = c.doc.Node(path[:dot]), path[dot+1:]
+	}
+	return c.suggests(parent, name) || c.suggests(c.doc.Root(), path)
+}
+
+// suggests reports whether a mapping has an unknown field that may be meant to
+// be another, or a merge key, which may stand for any.
+func (c *checker) suggests(n *yaml.Node, name string) bool {
+	for i := 0; isMapping(n) && i+1 < len(n.Content); i += 2 {
+		p := c.unread[c.place(n.Content[i])]
+		if p != nil && (p.Hint == fmt.Sprintf("did you mean %q?", name) || n.Content[i].Tag == "!!merge") {
+			return true
+		}
+	}
+	return false
 }
 
 func (c *checker) warnf(path, hint, format string, args ...any) {
 	c.cluster.Warnings = append(c.cluster.Warnings, diag.At(c.doc.Position(path), hint, format, args...))
 }
 
+// place is where a value of the description stands.
+func (c *checker) place(n *yaml.Node) diag.Position {
+	return diag.Position{File: c.doc.Position("").File, Line: n.Line, Column: n.Column}
+}
+
+// isMapping reports whether a value is a mapping that was read.
+func isMapping(n *yaml.Node) bool {
+	return n != nil && n.Kind == yaml.MappingNode && n.Anchor == ""
+}
+
 // check checks what is not a matter of one node's role.
 func (c *checker) check(f *file) {
 	if f.Version == 0 {
-		c.errorf("version", "write version: 1", "version is missing")
+		what := "must be 1"
+		if !c.doc.Has("version") {
+			what = "is missing"
+		}
+		c.missing("version", "write version: 1", "version %s", what)
 	}
 	if f.Name == "" {
-		c.errorf("name", "the one that was given to builder cluster new --name", "name is missing")
+		c.missing("name", "the one that was given to builder cluster new --name", "name is missing")
 	} else if c.doc.Has("cluster.name") && f.Cluster.Name != f.Name {
 		c.errorf("cluster.name", "leave it out", "cluster.name is %q, but name is %q", f.Cluster.Name, f.Name)
 	}
@@ -55,15 +131,13 @@ func (c *checker) check(f *file) {
 		count[e.Role]++
 		c.entry(i, e)
 	}
-	switch {
+	switch known := count[role.ControlPlane] + count[role.Worker] + count[role.Etcd]; {
 	case len(f.Nodes) == 0:
-		c.errorf("nodes", "nodes: [{name: cp1, role: control-plane}]", "there are no nodes")
-	case count[role.ControlPlane] == 0:
+		c.missing("nodes", "nodes: [{name: cp1, role: control-plane}]", "there are no nodes")
+	case count[role.ControlPlane] == 0 && known == len(f.Nodes): // no role is misspelt
 		c.errorf("nodes", "give one of them role: control-plane", "there is no control plane")
 	}
-	if len(f.Nodes) > 1 && f.Cluster.Endpoint == "" && (c.sharedAddress() == nil || c.doc.Has("cluster.endpoint")) {
-		c.errorf("cluster.endpoint", "a name or address, with a port if it is not 6443, that leads to the control planes; or let them share one: virtualIP", "cluster.endpoint must be given if there is more than one node")
-	}
+	c.findable(f)
 	c.fields("all")
 	for _, r := range roles() {
 		section := shared()[r]
@@ -73,6 +147,7 @@ func (c *checker) check(f *file) {
 		}
 	}
 	c.unique(f)
+	c.selects(f)
 	switch stores, members := count[role.ControlPlane], count[role.Etcd]; {
 	case members > 0 && members%2 == 0:
 		c.warnf("nodes", "an odd number", "%d etcd members stand the loss of no more of them than %d", members, members-1)
@@ -81,23 +156,39 @@ func (c *checker) check(f *file) {
 	}
 }
 
+// findable sees that nodes are told where the control planes are.
+func (c *checker) findable(f *file) {
+	if len(f.Nodes) < 2 || f.Cluster.Endpoint != "" {
+		return
+	}
+	if n := c.doc.Node("cluster"); n != nil && !isMapping(n) && c.unread[c.place(n)] != nil {
+		return
+	}
+	for _, section := range sharing() {
+		if c.doc.Has(section+".virtualIP.addresses") && !c.doc.Has("cluster.endpoint") {
+			return // what is wrong with it, the roles' checks find
+		}
+	}
+	c.missing("cluster.endpoint", "a name or address, with a port if it is not 6443, that leads to the control planes; or let them share one: virtualIP", "cluster.endpoint must be given if there is more than one node")
+}
+
 func (c *checker) entry(i int, e entry) {
 	path := at(i)
+	if !isMapping(c.doc.Node(path)) {
+		return
+	}
 	if e.Name == "" {
-		c.errorf(path, "name: cp1", "%s has no name", path)
+		c.missing(path+".name", "name: cp1", "%s has no name", path)
 	}
 	switch {
 	case e.Role == "":
-		c.errorf(path, "one of "+strings.Join(roles(), ", "), "%s has no role", path)
+		c.missing(path+".role", "one of "+strings.Join(roles(), ", "), "%s has no role", path)
 	case !slices.Contains(roles(), e.Role):
-		hint := diag.Suggest(e.Role, roles())
-		if hint == "" {
-			hint = "known: " + strings.Join(roles(), ", ")
-		}
+		hint := cmp.Or(diag.Suggest(e.Role, roles()), "known: "+strings.Join(roles(), ", "))
 		c.errorf(path+".role", hint, "unknown role %q", e.Role)
 	}
 	if e.Role == role.Etcd && e.IP == "" {
-		c.errorf(path, "give its ip", "%s is an etcd member without an address: the others could not find it", path)
+		c.missing(path+".ip", "give its ip", "%s is an etcd member without an address: the others could not find it", path)
 	}
 	if c.doc.Has(path+".ip") && e.IP == "" && e.Role != role.Etcd {
 		c.errorf(path+".ip", "leave it out, or give it a value", "%s.ip is empty", path)
@@ -109,140 +200,39 @@ func (c *checker) entry(i int, e entry) {
 	case e.Role == role.Etcd:
 		c.errorf(path+".secondIP", "leave it out", "%s.secondIP does not go with role %q: etcd members have one address", path, e.Role)
 	}
-	if path := path + ".select"; c.doc.Has(path) && e.Select == (Select{}) && !c.selects(path) {
+	if path := path + ".select"; c.doc.Has(path) && len(c.doc.Node(path).Content) == 0 {
 		c.errorf(path, "give its mac, serial, uuid or hostname, or leave select out", "%s matches no machine", path)
 	}
 	c.fields(path + ".with")
 }
 
-// selects reports whether a select gives any field, though it be empty.
-func (c *checker) selects(path string) bool {
-	return slices.ContainsFunc([]string{"mac", "serial", "uuid", "hostname"}, func(field string) bool { return c.doc.Has(path + "." + field) })
-}
-
-// fields checks the names of the fields of a section that is merged into roles.
-func (c *checker) fields(section string) {
-	n := c.doc.Node(section)
-	if n == nil || n.Kind != yaml.MappingNode {
-		return
-	}
-	known := slices.DeleteFunc(fieldNames(), func(name string) bool { return slices.Contains(ownFields(), name) })
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i]
-		pos := c.doc.Position(section)
-		pos.Line, pos.Column = key.Line, key.Column
-		hint := ""
-		switch name := key.Value; {
-		case name == "cluster":
-			hint = "give it in the section cluster"
-		case slices.Contains(ownFields(), name):
-			hint = "it follows from the list of nodes"
-		case !slices.Contains(known, name):
-			if hint = diag.Suggest(name, known); hint == "" {
-				hint = "known: " + strings.Join(known, ", ")
-			}
-			c.add(diag.At(pos, hint, "unknown field %q", name))
-			continue
-		default:
-			continue
-		}
-		c.add(diag.At(pos, hint, "%s cannot be given here", key.Value))
-	}
-	for _, field := range []string{"name", "ip", "secondIP"} {
-		if path := section + ".node." + field; c.doc.Has(path) {
-			c.errorf(path, "give the node's own "+field+", beside its role", "node.%s cannot be given here", field)
-		}
-	}
-}
-
-// fieldNames are the names of a role's fields, sorted.
-func fieldNames() []string {
-	var names []string
-	for name := range role.Schema()["properties"].(map[string]any) {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+// known reports whether enough is known of a node to make its role.
+func (c *checker) known(i int, e entry) bool {
+	return isMapping(c.doc.Node(at(i))) && e.Name != "" && slices.Contains(roles(), e.Role) && (e.Role != role.Etcd || e.IP != "")
 }
 
 // differ is the hint about what only one node can have.
 const differ = "give it another"
 
-// unique refuses what two nodes have, but only one can.
+// unique refuses names and addresses that two nodes have.
 func (c *checker) unique(f *file) {
-	owners := map[string]string{}
-	claim := func(path, what, value string, i int) {
+	owners := map[string]int{}
+	claim := func(i int, field, what, value string) {
 		if value == "" {
 			return
 		}
-		key := what + " " + value
-		if owner, taken := owners[key]; taken {
-			c.errorf(path, differ, "%s has the %s of %s, %s", at(i), what, owner, value)
+		if owner, taken := owners[what+" "+value]; taken {
+			c.errorf(at(i)+"."+field, differ, "%s has the %s of %s, %s", at(i), what, at(owner), value)
 			return
 		}
-		owners[key] = at(i)
+		owners[what+" "+value] = i
 	}
-	for i := range f.Nodes {
-		e, path := &f.Nodes[i], at(i)
-		claim(path+".name", "name", e.Name, i)
+	for i, e := range f.Nodes {
+		claim(i, "name", "name", e.Name)
 		for _, a := range []struct{ field, text string }{{"ip", e.IP}, {"secondIP", e.SecondIP}} {
 			if ip, err := netip.ParseAddr(a.text); err == nil { // the role's checks judge it
-				claim(path+"."+a.field, "address", ip.String(), i)
+				claim(i, a.field, "address", ip.String())
 			}
 		}
-		for _, s := range []struct {
-			field string
-			value *string
-			usual func(string) (string, error)
-		}{
-			{"mac", &e.Select.MAC, usualMAC},
-			{"serial", &e.Select.Serial, plain},
-			{"uuid", &e.Select.UUID, usualUUID},
-			{"hostname", &e.Select.Hostname, plain},
-		} {
-			at := path + ".select." + s.field
-			if !c.doc.Has(at) {
-				continue
-			}
-			usual, err := s.usual(*s.value)
-			if err != nil {
-				c.errorf(at, "as the machine itself has it", "%s: %v", at, err)
-				continue
-			}
-			*s.value = usual
-			claim(at, s.field, strings.ToLower(usual), i) // machines differ in how they write them
-		}
 	}
-}
-
-func usualMAC(s string) (string, error) {
-	mac, err := net.ParseMAC(s)
-	if err != nil || len(mac) != 6 {
-		return "", fmt.Errorf("%q is not like 52:54:00:12:34:56", s)
-	}
-	if mac[0]&1 != 0 || mac.String() == "00:00:00:00:00:00" {
-		return "", fmt.Errorf("%s is no card's own", mac)
-	}
-	return mac.String(), nil
-}
-
-func usualUUID(s string) (string, error) {
-	id, err := uuid.Parse(s)
-	if err != nil || len(s) != 36 {
-		return "", fmt.Errorf("%q is not a UUID", s)
-	}
-	if id == uuid.Nil || id == uuid.Max {
-		return "", fmt.Errorf("%s is what machines say that have none", id)
-	}
-	return id.String(), nil
-}
-
-func plain(s string) (string, error) {
-	if s == "" {
-		return "", errors.New("is empty")
-	}
-	if strings.ContainsFunc(s, unicode.IsControl) || strings.TrimSpace(s) != s {
-		return "", fmt.Errorf("%q has characters that no machine tells", s)
-	}
-	return s, nil
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/document"
@@ -35,6 +34,7 @@ type Node struct {
 	Role     *role.Role
 	RoleFile []byte // the role as the node gets it: YAML without secrets
 
+	at  string // its path in the description
 	pos diag.Position
 }
 
@@ -87,41 +87,26 @@ func Parse(name string, data []byte) (*Cluster, error) {
 	if f.Version != 0 && f.Version != version {
 		return nil, doc.Errorf("version", "this program knows version 1", "unknown version %d", f.Version)
 	}
-	if err != nil {
-		return nil, masked(err)
-	}
 	c := &Cluster{Name: f.Name, doc: doc}
-	k := &checker{doc: doc, cluster: c, seen: map[string]bool{}}
-	k.check(&f)
-	if len(k.problems) == 0 {
+	k := newChecker(doc, c)
+	k.decoded(err)
+	if err == nil || isMapping(doc.Root()) && !doc.Cut() {
+		k.check(&f)
 		k.roles(&f)
 	}
 	slices.SortStableFunc(k.problems, byPlace)
-	slices.SortStableFunc(c.Warnings, byPlace)
+	slices.SortFunc(c.Warnings, func(a, b *diag.Error) int { return cmp.Or(byPlace(a, b), cmp.Compare(a.Msg, b.Msg)) })
 	if err := join(k.problems); err != nil {
 		return nil, err
 	}
 	return c, nil
 }
 
-// masked hides keys that were pasted where something else belongs.
-func masked(err error) error {
-	if !strings.Contains(err.Error(), "PRIVATE KEY") {
-		return err
-	}
-	var hidden []error
-	for _, e := range split(err) {
-		var d *diag.Error
-		if errors.As(e, &d) && strings.Contains(d.Error(), "PRIVATE KEY") {
-			e = diag.At(d.Pos, "remove it, and take it for stolen", "a private key is in the wrong place")
-		}
-		hidden = append(hidden, e)
-	}
-	return errors.Join(hidden...)
-}
-
 // split takes apart what errors.Join joined.
 func split(err error) []error {
+	if err == nil {
+		return nil
+	}
 	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
 	}

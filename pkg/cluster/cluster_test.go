@@ -38,7 +38,7 @@ func TestBadClusters(t *testing.T) {
 		{"unknown role", pair + "  - {name: w2, role: workr}\n", `c.yaml:7:22: unknown role "workr" (did you mean "worker"?)`},
 		{"etcd member without an address", pair + "  - {name: e1, role: etcd}\n", "c.yaml:7:5: nodes[2] is an etcd member without an address: the others could not find it (give its ip)"},
 		{"name twice", pair + "  - {name: cp1, role: worker}\n", "c.yaml:7:12: nodes[2] has the name of nodes[0], cp1 (give it another)"},
-		{"address twice", pair + "  - {name: a, role: worker, ip: 'fd00::1'}\n  - {name: b, role: worker, ip: 'fd00:0::1'}\n", "c.yaml:8:33: nodes[3] has the address of nodes[2], fd00::1 (give it another)"},
+		{"address twice", strings.Replace(pair, "example.net", "example.net, podSubnets: ['fd01::/56'], serviceSubnets: ['fd02::/112']", 1) + "  - {name: a, role: worker, ip: 'fd00::1'}\n  - {name: b, role: worker, ip: 'fd00:0::1'}\n", "c.yaml:8:33: nodes[3] has the address of nodes[2], fd00::1 (give it another)"},
 		{"MAC twice", pair + "  - {name: a, role: worker, select: {mac: '52:54:00:AA:00:01'}}\n  - {name: b, role: worker, select: {mac: 52-54-00-aa-00-01}}\n", "c.yaml:8:43: nodes[3] has the mac of nodes[2], 52:54:00:aa:00:01 (give it another)"},
 		{"MAC that is none", pair + "  - {name: a, role: worker, select: {mac: abc}}\n", `c.yaml:7:43: nodes[2].select.mac: "abc" is not like 52:54:00:12:34:56 (as the machine itself has it)`},
 		{"UUID that is none", pair + "  - {name: a, role: worker, select: {uuid: abc}}\n", `c.yaml:7:44: nodes[2].select.uuid: "abc" is not a UUID (as the machine itself has it)`},
@@ -50,9 +50,9 @@ func TestBadClusters(t *testing.T) {
 
 		{"shared address without the others'", pair + "controlPlanes: {virtualIP: {addresses: [192.0.2.100]}}\n", "c.yaml:5:5: nodes[0]: control planes that share a virtualIP must know each other's addresses (give its ip)"},
 		{"some second addresses", dual + "  - {name: cp1, role: control-plane, ip: 192.0.2.1, secondIP: '2001:db8::1'}\n  - {name: cp2, role: control-plane, ip: 192.0.2.2}\n", "c.yaml:7:5: virtualIP.controlPlanes[1] has no secondIP, but cp1 has one (give that of all control planes, or of none)"},
-		{"second address of the same family", dual + "  - {name: cp1, role: control-plane, ip: 192.0.2.1, secondIP: 192.0.2.2}\n", "c.yaml:6:63: node.secondIP is IPv4, as the first service subnet 10.96.0.0/16 (its address of the other family)\nc.yaml:6:63: virtualIP.controlPlanes[0].secondIP: 192.0.2.2 is of the same family as 192.0.2.1 (its address of the other family)"},
+		{"second address of the same family", dual + "  - {name: cp1, role: control-plane, ip: 192.0.2.1, secondIP: 192.0.2.2}\n", "c.yaml:6:63: node.secondIP is IPv4, as the first service subnet 10.96.0.0/16 (its address of the other family)"},
 		{"second address on a cluster of one family", pair + "  - {name: w2, role: worker, secondIP: '2001:db8::1'}\n", "c.yaml:7:40: node.secondIP goes with a cluster of both families only (leave it out, or give podSubnets and serviceSubnets of both)"},
-		{"second address twice", dual + "  - {name: cp1, role: control-plane, secondIP: '2001:db8::1'}\n  - {name: w1, role: worker, secondIP: '2001:db8::1'}\n", "c.yaml:7:40: nodes[1] has the address of nodes[0], 2001:db8::1 (give it another)"},
+		{"second address twice", dual + "  - {name: cp1, role: control-plane, ip: 192.0.2.1, secondIP: '2001:db8::1'}\n  - {name: w1, role: worker, secondIP: '2001:db8::1'}\n", "c.yaml:7:40: nodes[1] has the address of nodes[0], 2001:db8::1 (give it another)"},
 		{"second address of an etcd member", pair + "  - {name: e1, role: etcd, ip: 192.0.2.1, secondIP: '2001:db8::1'}\n", `c.yaml:7:53: nodes[2].secondIP does not go with role "etcd": etcd members have one address (leave it out)`},
 		{"node's second address in a section", pair + "workers:\n  node: {secondIP: '2001:db8::1'}\n", "c.yaml:8:20: node.secondIP cannot be given here (give the node's own secondIP, beside its role)"},
 		{"shared address that is none", strings.Replace(pair, "control-plane", "control-plane, ip: 192.0.2.1", 1) + "controlPlanes: {virtualIP: {addresses: [192.0.2.1]}}\n", "c.yaml:5:42: virtualIP.controlPlanes[0].ip: 192.0.2.1 is the shared address\nc.yaml:7:41: virtualIP.addresses[0]: 192.0.2.1 is the node's own (an address that nothing else has)"},
@@ -62,21 +62,21 @@ func TestBadClusters(t *testing.T) {
 		{"select without a value", pair + "  - {name: a, role: worker, select: }\n", "c.yaml:7:37: nodes[2].select matches no machine (give its mac, serial, uuid or hostname, or leave select out)"},
 		{"worker at the shared address", shared + "  - {name: w1, role: worker, ip: 192.0.2.100}\n", "c.yaml:6:34: nodes[1] has the address that the control planes share, 192.0.2.100 (give it another)"},
 		{"etcd member at the shared address", shared + "  - {name: e1, role: etcd, ip: 192.0.2.100}\n", "c.yaml:6:32: nodes[1] has the address that the control planes share, 192.0.2.100 (give it another)"},
-		{"worker with an interface at the shared address", shared + "  - {name: w1, role: worker, with: {network: {links: [{name: a, addresses: [192.0.2.100/24]}]}}}\n", "c.yaml:6:46: nodes[1] has the address that the control planes share, 192.0.2.100 (give it another)"},
-		{"the card of another", pair + "  - {name: a, role: worker, with: {network: {links: [{name: a, mac: '52:54:00:aa:00:01'}]}}}\n  - {name: b, role: worker, with: {network: {links: [{name: a, mac: '52:54:00:aa:00:01'}]}}}\n", "c.yaml:8:45: nodes[3] has the card of nodes[2], 52:54:00:aa:00:01 (give it another)"},
-		{"one address for all workers", pair + "  - {name: a, role: worker}\nworkers: {network: {links: [{name: a, addresses: [192.0.2.11/24]}]}}\n", "c.yaml:8:20: nodes[2] has the address of nodes[1], 192.0.2.11 (give it another)"},
-		{"an interface with the address of a node", pair + "  - {name: a, role: worker, ip: 192.0.2.9}\n  - {name: b, role: worker, with: {network: {links: [{name: a, addresses: [192.0.2.9/24]}]}}}\n", "c.yaml:8:45: nodes[3] has the address of nodes[2], 192.0.2.9 (give it another)"},
-		{"a control plane's interface at the shared address", shared + "  - {name: cp2, role: control-plane, ip: 192.0.2.12, with: {network: {links: [{name: a, addresses: [192.0.2.100/24]}]}}}\n", "c.yaml:6:70: nodes[1] has the address that the control planes share, 192.0.2.100 (give it another)"},
+		{"worker with an interface at the shared address", shared + "  - {name: w1, role: worker, with: {network: {links: [{name: a, addresses: [192.0.2.100/24]}]}}}\n", "c.yaml:6:77: nodes[1] has the address that the control planes share, 192.0.2.100 (give it another)"},
+		{"the card of another", pair + "  - {name: a, role: worker, with: {network: {links: [{name: a, mac: '52:54:00:aa:00:01'}]}}}\n  - {name: b, role: worker, with: {network: {links: [{name: a, mac: '52:54:00:aa:00:01'}]}}}\n", "c.yaml:8:69: nodes[3] has the card of nodes[2], 52:54:00:aa:00:01 (give it another)"},
+		{"one address for all workers", pair + "  - {name: a, role: worker}\nworkers: {network: {links: [{name: a, addresses: [192.0.2.11/24]}]}}\n", "c.yaml:8:51: nodes[2] has the address of nodes[1], 192.0.2.11 (give it another)"},
+		{"an interface with the address of a node", pair + "  - {name: a, role: worker, ip: 192.0.2.9}\n  - {name: b, role: worker, with: {network: {links: [{name: a, addresses: [192.0.2.9/24]}]}}}\n", "c.yaml:8:76: nodes[3] has the address of nodes[2], 192.0.2.9 (give it another)"},
+		{"a control plane's interface at the shared address", shared + "  - {name: cp2, role: control-plane, ip: 192.0.2.12, with: {network: {links: [{name: a, addresses: [192.0.2.100/24]}]}}}\n", "c.yaml:6:101: nodes[1] has the address that the control planes share, 192.0.2.100 (give it another)"},
 		{"endpoint that leads to a worker", strings.Replace(pair, "cp.example.net", "192.0.2.9", 1) + "  - {name: a, role: worker, ip: 192.0.2.9}\n", "c.yaml:3:21: cluster.endpoint is the address of a, which is none (an address that leads to the control planes)"},
 		{"router of one control plane", shared + "  - {name: cp2, role: control-plane, ip: 192.0.2.12, with: {virtualIP: {routerID: 7}}}\n", "c.yaml:6:72: virtualIP of cp2 is not that of cp1: all control planes must say the same (give it in controlPlanes)"},
 		{"MAC of nobody", pair + "  - {name: a, role: worker, select: {mac: 'ff:ff:ff:ff:ff:ff'}}\n", "c.yaml:7:43: nodes[2].select.mac: ff:ff:ff:ff:ff:ff is no card's own (as the machine itself has it)"},
 		{"UUID of nobody", pair + "  - {name: a, role: worker, select: {uuid: 00000000-0000-0000-0000-000000000000}}\n", "c.yaml:7:44: nodes[2].select.uuid: 00000000-0000-0000-0000-000000000000 is what machines say that have none (as the machine itself has it)"},
-		{"serial in other letters", pair + "  - {name: a, role: worker, select: {serial: abc}}\n  - {name: b, role: worker, select: {serial: ABC}}\n", "c.yaml:8:46: nodes[3] has the serial of nodes[2], abc (give it another)"},
+		{"serial in other letters", pair + "  - {name: a, role: worker, select: {serial: abc}}\n  - {name: b, role: worker, select: {serial: ABC}}\n", "c.yaml:8:46: nodes[3] has the serial of nodes[2], ABC (give it another)"},
 		{"encryption on one control plane", head + "nodes:\n  - {name: cp1, role: control-plane}\n  - {name: cp2, role: control-plane, with: {apiServer: {encryption: true}}}\n", "c.yaml:6:56: apiServer of cp2 is not that of cp1: all control planes must say the same (give it in controlPlanes)"},
 		{"encryption on the first control plane", head + "nodes:\n  - {name: cp1, role: control-plane, with: {apiServer: {encryption: true}}}\n  - {name: w1, role: worker}\n  - {name: cp2, role: control-plane}\n", "c.yaml:7:5: apiServer of cp2 is not that of cp1: all control planes must say the same (give it in controlPlanes)"},
-		{"manifests for workers", pair + "all: {manifests: []}\n", `c.yaml:7:18: manifests does not go with role "worker" (give them to the control plane that starts the cluster: it applies them)`},
+		{"manifests for workers", pair + "all: {manifests: []}\n", `c.yaml:7:18: manifests does not go with role "worker" (move it to controlPlanes)`},
 
-		{"name of a cluster", strings.Replace(pair, "demo", "My_Demo", 1), `c.yaml:2:7: cluster.name: "My_Demo" is not a DNS label (write my-demo)`},
+		{"name of a cluster", strings.Replace(pair, "demo", "My_Demo", 1), `c.yaml:2:7: name: "My_Demo" is not a DNS label (write my-demo)`},
 		{"name of a node", strings.Replace(pair, "w1", "W_1", 1), `c.yaml:6:12: node.name: "W_1" is not a name for a node (write w-1)`},
 		{"address of a node", pair + "  - {name: w2, role: worker, ip: 10.96.0.7}\n", "c.yaml:7:34: node.ip 10.96.0.7 is inside the service subnet 10.96.0.0/12 (choose other serviceSubnets)"},
 		{"endpoint in a subnet", strings.Replace(pair, "cp.example.net", "10.244.0.1", 1), "c.yaml:3:21: cluster.endpoint 10.244.0.1 is inside the pod subnet 10.244.0.0/16 (choose other podSubnets)"},
@@ -84,7 +84,7 @@ func TestBadClusters(t *testing.T) {
 		{"unknown field inside", pair + "all:\n  node:\n    taint: []\n", `c.yaml:9:5: unknown field "taint" (did you mean "taints"?)`},
 		{"wrong type inside", pair + "workers:\n  node:\n    labels: {a: 1}\n", `c.yaml:9:17: node.labels.a must be a string, not the number 1 (write "1", with the quotes)`},
 		{"label of a node", pair + "  - name: w2\n    role: worker\n    with:\n      node: {labels: {'-': x}}\n", `c.yaml:10:28: node.labels: "-" is not the name of a label (for example example.net/zone)`},
-		{"not for workers", pair + "all: {certSANs: [a]}\n", `c.yaml:7:17: certSANs does not go with role "worker" (leave it out)`},
+		{"not for workers", pair + "all: {certSANs: [a]}\n", `c.yaml:7:17: certSANs does not go with role "worker" (move it to controlPlanes)`},
 		{"several, in the order of the file", pair + "all: {dns: {servers: [a]}}\nworkers: {time: {servers: ['-']}}\n", "c.yaml:7:23: dns.servers[0]: \"a\" is not an IP address (for example 192.0.2.53)\nc.yaml:8:28: time.servers[0]: \"-\" is neither a host name nor an IP address (for example time.example.net)"},
 		{"private key", pair + "all: '-----BEGIN OPENSSH PRIVATE KEY----- hunter2'\n", "c.yaml:7:6: a private key is in the wrong place (remove it, and take it for stolen)"},
 	} {
@@ -292,6 +292,8 @@ func FuzzParse(f *testing.F) {
 	f.Add(pair)
 	f.Add(pair + "all: {dns: {servers: [a]}, node: {labels: {a: \"x\\ny\"}}}\nworkers: {kubelet: {a: [1, {b: ~}]}}\n")
 	f.Add(head + "nodes:\n  - {name: cp1, role: control-plane}\n  - {name: e1, role: etcd, ip: 192.0.2.21, select: {mac: '52:54:00:00:00:01'}}\n  - name: w1\n    role: worker\n    with: {ssh: {authorizedKeys: [x]}}\n")
+	f.Add("version: 1\nname: a\nall: &a {dns: {servers: [x, &b y, *b]}, node: , <<: *a, init: {}, 5: 6}\ncontrolPlanes: *a\nworkers: [*b]\nnodes:\n  - &c {name: a, role: control-plane, ip: [x]}\n  - *c\n  - {<<: *c, name: 5, rloe: worker}\n  - ~\n  - {name: e, role: etcd, ip: 192.0.2.1, secondIP: x, with: {node: {name: y}}}\n")
+	f.Add(shared + "  - {name: cp2, role: control-plane, with: {virtualIP: , kubeadm: [{kind: InitConfiguration}]}}\nall: {virtualIP: {addresses: x}}\n")
 	for _, name := range []string{"ha", "external-etcd"} {
 		data, err := os.ReadFile("../../docs/examples/" + name + "-cluster.yaml")
 		if err != nil {

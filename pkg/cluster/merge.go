@@ -1,12 +1,10 @@
 package cluster
 
 import (
-	"errors"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/slipway-os/slipway/pkg/diag"
 	"github.com/slipway-os/slipway/pkg/document"
 	"github.com/slipway-os/slipway/pkg/role"
 )
@@ -14,27 +12,38 @@ import (
 // roles makes the role of each node and checks it. What is wrong with one is
 // blamed on the place in the description that said it.
 func (c *checker) roles(f *file) {
+	for _, p := range c.problems {
+		c.told[p.Pos] = true
+	}
 	first := slices.IndexFunc(f.Nodes, func(e entry) bool { return e.Role == role.ControlPlane })
 	members, planes := c.members(f, role.Etcd), c.members(f, role.ControlPlane)
 	common := c.common(f)
 	for i, e := range f.Nodes {
-		merged := c.role(i, e, i == first, common, members)
-		if !c.share(f, merged, e, planes) {
+		if !c.known(i, e) {
+			c.partial = true
 			continue
 		}
+		merged := c.role(i, e, i == first, common, members)
+		c.share(f, merged, e, planes)
 		text, err := document.Encode(merged, 0)
 		if err != nil {
 			c.errorf(at(i), "", "making the role: %v", err)
 			continue
 		}
-		r, err := role.Parse(f.Nodes[i].Name, text)
+		r, err := role.Parse(e.Name, text)
 		if err != nil {
-			c.blame(merged, err)
+			c.blame(merged, e.Role, err)
 			continue
 		}
-		c.cluster.Nodes = append(c.cluster.Nodes, &Node{Name: e.Name, Select: e.Select, Role: r, RoleFile: text, pos: c.doc.Position(at(i))})
+		if r.Node.Name != e.Name { // its credentials, and what others know it by, are of that name
+			c.errorf(at(i)+".name", "", "%s: the role has the name %q", at(i), r.Node.Name)
+			continue
+		}
+		c.cluster.Nodes = append(c.cluster.Nodes, &Node{Name: e.Name, Select: e.Select, Role: r, RoleFile: text, at: at(i), pos: c.doc.Position(at(i))})
 	}
-	if len(c.problems) == 0 {
+	c.echoes()
+	c.move(f)
+	if !c.partial && first >= 0 {
 		c.together()
 	}
 }
@@ -44,7 +53,7 @@ func (c *checker) roles(f *file) {
 func (c *checker) members(f *file, of string) *yaml.Node {
 	var list *yaml.Node
 	for i, e := range f.Nodes {
-		if e.Role != of {
+		if e.Role != of || !c.known(i, e) {
 			continue
 		}
 		if list == nil {
@@ -63,46 +72,51 @@ func (c *checker) identify(n *yaml.Node, i int, e entry) {
 	if e.IP != "" {
 		document.Put(n, "ip", c.doc.Node(at(i)+".ip"))
 	}
-	if e.SecondIP != "" {
+	if e.SecondIP != "" && e.Role != role.Etcd {
 		document.Put(n, "secondIP", c.doc.Node(at(i)+".secondIP"))
 	}
 }
 
 // share names all control planes to one that shares an address with them,
-// unless the description does. It reports whether that can be done.
-func (c *checker) share(f *file, merged *yaml.Node, e entry, planes *yaml.Node) bool {
+// unless the description does. Where that cannot be done, nothing is shared.
+func (c *checker) share(f *file, merged *yaml.Node, e entry, planes *yaml.Node) {
 	shared := document.Value(merged, "virtualIP")
 	if e.Role != role.ControlPlane || shared == nil || shared.Kind != yaml.MappingNode || document.Value(shared, "controlPlanes") != nil {
-		return true
+		return
 	}
+	all := true
 	for i, e := range f.Nodes {
 		if e.Role == role.ControlPlane && e.IP == "" {
-			c.errorf(at(i), "give its ip", "%s: control planes that share a virtualIP must know each other's addresses", at(i))
-			return false
+			all = false
+			c.missing(at(i)+".ip", "give its ip", "%s: control planes that share a virtualIP must know each other's addresses", at(i))
 		}
+	}
+	place := slices.Index(merged.Content, shared)
+	if !all {
+		c.partial = true
+		merged.Content = slices.Delete(merged.Content, place-1, place+1)
+		return
 	}
 	named := document.Mapping(shared)
 	named.Content = append(named.Content, shared.Content...)
 	document.Put(named, "controlPlanes", planes)
-	for i := 0; i+1 < len(merged.Content); i += 2 {
-		if merged.Content[i+1] == shared {
-			merged.Content[i+1] = named
-		}
-	}
-	return true
+	merged.Content[place] = named
 }
 
 // common is the section cluster of every role.
 func (c *checker) common(f *file) *yaml.Node {
 	given := c.doc.Node("cluster")
 	n := document.Mapping(given)
-	document.Put(n, "name", c.doc.Node("name"))
+	if name := c.doc.Node("name"); name != nil {
+		document.Put(n, "name", name)
+	}
 	if shared := c.sharedAddress(); shared != nil && f.Cluster.Endpoint == "" && !c.doc.Has("cluster.endpoint") {
 		document.Put(n, "endpoint", shared)
 	}
-	if given == nil {
+	if given == nil || given.Kind != yaml.MappingNode {
 		return n
 	}
+	given = c.readable(given)
 	for i := 0; i+1 < len(given.Content); i += 2 {
 		if given.Content[i].Value != "name" {
 			n.Content = append(n.Content, given.Content[i], given.Content[i+1])
@@ -111,10 +125,13 @@ func (c *checker) common(f *file) *yaml.Node {
 	return n
 }
 
+// sharing are the sections that can say which address all control planes share.
+func sharing() []string { return []string{shared()[role.ControlPlane], "all"} }
+
 // sharedAddress is the address that the control planes share, if they do. It
 // is where the cluster is, unless the description says otherwise.
 func (c *checker) sharedAddress() *yaml.Node {
-	for _, section := range []string{shared()[role.ControlPlane], "all"} {
+	for _, section := range sharing() {
 		if n := c.doc.Node(section + ".virtualIP.addresses[0]"); n != nil && n.Kind == yaml.ScalarNode {
 			return n
 		}
@@ -146,49 +163,8 @@ func (c *checker) role(i int, e entry, first bool, common, members *yaml.Node) *
 	document.Put(n, "node", node)
 	for _, section := range []string{"all", shared()[e.Role], at(i) + ".with"} {
 		if over := c.doc.Node(section); over != nil && over.Kind == yaml.MappingNode {
-			n = document.Merge(n, over)
+			n = document.Merge(n, c.readable(over))
 		}
 	}
 	return n
-}
-
-// blame finds what is wrong with a role once more, in a text of which each
-// value has a place of its own, and tells it at the places of the description.
-func (c *checker) blame(merged *yaml.Node, found error) {
-	name := c.doc.Position("").File
-	text, err := document.Encode(merged, yaml.FlowStyle)
-	if err != nil {
-		c.errorf("nodes", "", "making the roles: %v", err)
-		return
-	}
-	var written yaml.Node
-	if err := yaml.Unmarshal(text, &written); err != nil || len(written.Content) != 1 {
-		c.errorf("nodes", "", "making the roles: they are no YAML")
-		return
-	}
-	places := map[[2]int]diag.Position{}
-	locate(places, name, merged, written.Content[0])
-	if _, err = role.Parse(name, text); err == nil {
-		err = found
-	}
-	for _, e := range split(err) {
-		var d *diag.Error
-		if !errors.As(e, &d) {
-			c.errorf("nodes", "", "%v", e)
-			continue
-		}
-		pos, known := places[[2]int{d.Pos.Line, d.Pos.Column}]
-		if !known {
-			pos = diag.Position{File: name, Line: merged.Line, Column: merged.Column}
-		}
-		c.add(diag.At(pos, d.Hint, "%s", d.Msg))
-	}
-}
-
-// locate maps the places of a text to those that its values come from.
-func locate(places map[[2]int]diag.Position, file string, from, written *yaml.Node) {
-	places[[2]int{written.Line, written.Column}] = diag.Position{File: file, Line: from.Line, Column: from.Column}
-	for i := range min(len(from.Content), len(written.Content)) {
-		locate(places, file, from.Content[i], written.Content[i])
-	}
 }

@@ -1,90 +1,116 @@
 package cluster
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/role"
 )
 
-// together checks that the nodes, each of whose roles is right, go together.
+// together checks that the nodes whose roles are right go together.
 func (c *checker) together() {
-	var first *Node // control plane
-	for i, n := range c.cluster.Nodes {
-		if n.Role.Role != role.ControlPlane {
-			continue
+	var planes []*Node
+	for _, n := range c.cluster.Nodes {
+		if n.Role.Role == role.ControlPlane {
+			planes = append(planes, n)
 		}
-		if first == nil {
-			first = n
-		}
+	}
+	var shared []string
+	if len(planes) > 0 && planes[0].Role.VirtualIP != nil {
+		shared = planes[0].Role.VirtualIP.Addresses
+	}
+	for _, n := range planes {
+		that := planes[0].Role
 		for _, f := range []struct {
 			name      string
 			own, that any
 		}{
-			{"apiServer", n.Role.APIServer, first.Role.APIServer},
-			{"virtualIP", n.Role.VirtualIP, first.Role.VirtualIP},
+			{"apiServer", n.Role.APIServer, that.APIServer},
+			{"virtualIP", n.Role.VirtualIP, that.VirtualIP},
 		} {
 			if !reflect.DeepEqual(f.own, f.that) {
-				c.errorf(c.said(i, f.name), "give it in controlPlanes", "%s of %s is not that of %s: all control planes must say the same", f.name, n.Name, first.Name)
+				c.errorf(c.said(n, f.name), "give it in controlPlanes", "%s of %s is not that of %s: all control planes must say the same", f.name, n.Name, planes[0].Name)
 			}
 		}
 	}
-	c.addresses(first)
+	c.endpoint(c.addresses(shared))
+	c.cards()
 }
 
 // said is where a field of a node's role is said; the node, if that is nowhere.
-func (c *checker) said(i int, field string) string {
-	for _, section := range []string{at(i) + ".with", shared()[c.cluster.Nodes[i].Role.Role], "all"} {
+func (c *checker) said(n *Node, field string) string {
+	for _, section := range []string{n.at + ".with", shared()[n.Role.Role], "all"} {
 		if path := section + "." + field; c.doc.Has(path) {
 			return path
 		}
 	}
-	return at(i)
+	return n.at
 }
 
-// addresses refuses addresses, of nodes and of their cards, that two nodes
+// link is where a link of a node's role is said.
+func (c *checker) link(n *Node, i int) string {
+	return fmt.Sprintf("%s[%d]", c.said(n, "network.links"), i)
+}
+
+// addresses refuses addresses, of nodes and of their links, that two nodes
 // have, and those that the control planes share, or lead to them, on any node.
-func (c *checker) addresses(first *Node) {
-	const shared = "the control planes share"
-	owners, cards := map[string]string{}, map[string]string{}
-	if first != nil && first.Role.VirtualIP != nil {
-		for _, ip := range first.Role.VirtualIP.Addresses {
-			owners[ip] = shared
-		}
-	}
-	for i, n := range c.cluster.Nodes {
+// It returns whose they are.
+func (c *checker) addresses(shared []string) map[string]*Node {
+	owners := map[string]*Node{}
+	for _, n := range c.cluster.Nodes {
 		claim := func(path, ip string) {
-			if ip == "" {
-				return
-			}
-			switch owner := owners[ip]; owner {
-			case "", at(i):
-				owners[ip] = at(i)
-			case shared:
-				c.errorf(path, differ, "%s has the address that the control planes share, %s", at(i), ip)
+			switch owner := owners[ip]; {
+			case ip == "":
+			case slices.Contains(shared, ip):
+				c.errorf(path, differ, "%s has the address that the control planes share, %s", n.at, ip)
+			case owner != nil && owner != n:
+				c.errorf(path, differ, "%s has the address of %s, %s", n.at, owner.at, ip)
 			default:
-				c.errorf(path, differ, "%s has the address of %s, %s", at(i), owner, ip)
+				owners[ip] = n
 			}
 		}
-		claim(at(i)+".ip", n.Role.Node.IP)
-		claim(at(i)+".secondIP", n.Role.Node.SecondIP)
-		for _, l := range n.Role.Network.Links {
-			path := c.said(i, "network")
-			for _, a := range l.Addresses {
+		claim(n.at+".ip", n.Role.Node.IP)
+		claim(n.at+".secondIP", n.Role.Node.SecondIP)
+		for i, l := range n.Role.Network.Links {
+			for j, a := range l.Addresses {
 				if p, err := netip.ParsePrefix(a); err == nil {
-					claim(path, p.Addr().String())
+					claim(fmt.Sprintf("%s.addresses[%d]", c.link(n, i), j), p.Addr().String())
 				}
 			}
-			if owner := cards[l.MAC]; l.MAC != "" && owner != "" && owner != at(i) {
-				c.errorf(path, differ, "%s has the card of %s, %s", at(i), owner, l.MAC)
-			} else if l.MAC != "" {
-				cards[l.MAC] = at(i)
+		}
+	}
+	return owners
+}
+
+// cards refuses a network adapter that two nodes have.
+func (c *checker) cards() {
+	owners := map[string]*Node{}
+	for _, n := range c.cluster.Nodes {
+		for i, l := range n.Role.Network.Links {
+			path := c.link(n, i) + ".mac"
+			switch owner := owners[l.MAC]; {
+			case l.MAC == "":
+			case owner != nil && owner != n:
+				c.errorf(path, differ, "%s has the card of %s, %s", n.at, owner.at, l.MAC)
+			default:
+				owners[l.MAC] = n
 			}
 		}
-		host, _ := kubeadm.SplitEndpoint(n.Role.Cluster.Endpoint)
-		if n.Role.Role != role.ControlPlane && host != "" && owners[host] != shared && (host == n.Role.Node.IP || host == n.Role.Node.SecondIP) {
-			c.errorf("cluster.endpoint", "an address that leads to the control planes", "cluster.endpoint is the address of %s, which is none", n.Name)
-		}
+	}
+}
+
+// endpoint refuses one that leads to a node without an API server.
+func (c *checker) endpoint(owners map[string]*Node) {
+	if len(c.cluster.Nodes) == 0 {
+		return
+	}
+	host, _ := kubeadm.SplitEndpoint(c.cluster.Nodes[0].Role.Cluster.Endpoint)
+	switch owner := owners[host]; {
+	case owner == nil:
+	case owner.Role.Role != role.ControlPlane:
+		c.errorf("cluster.endpoint", "an address that leads to the control planes", "cluster.endpoint is the address of %s, which is none", owner.Name)
 	}
 }

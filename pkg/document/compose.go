@@ -75,6 +75,9 @@ func Encode(n *yaml.Node, style yaml.Style) ([]byte, error) {
 func restyled(n *yaml.Node, style yaml.Style) *yaml.Node {
 	copied := &yaml.Node{Kind: n.Kind, Tag: n.Tag, Value: n.Value, Style: style}
 	if n.Kind == yaml.ScalarNode {
+		if n.Tag == "!!null" && style == yaml.FlowStyle {
+			copied.Value = "null" // an empty one would be written in quotes
+		}
 		copied.Style = n.Style & (yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle)
 	}
 	for _, c := range n.Content {

@@ -16,8 +16,8 @@ func TestMerge(t *testing.T) {
 		{"a mapping over a value", "{a: 1}", "{a: {b: 2}}", "{a: {b: 2}}"},
 		{"nothing over a mapping", "{a: {b: 1}}", "{a: }", "{a: {b: 1}}"},
 		{"nothing over a mapping further in", "{a: {b: {c: 1}}}", "{a: {b: ~}}", "{a: {b: {c: 1}}}"},
-		{"nothing over a list", "{a: [1]}", "{a: ~}", "{a: ~}"},
-		{"nothing over a value", "{a: 1}", "{a: null}", "{a: null}"},
+		{"nothing over a list", "{a: [1]}", "{a: ~}", "{a: null}"},
+		{"nothing over a value", "{a: 1}", "{a: }", "{a: null}"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var nodes [2]yaml.Node

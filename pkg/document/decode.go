@@ -47,6 +47,7 @@ func (d *decoder) problem(n *yaml.Node, hint, format string, args ...any) {
 // enter records where a value is, and refuses what no value may be.
 func (d *decoder) enter(n *yaml.Node, path string) bool {
 	if d.nodes++; d.nodes > maxNodes {
+		d.doc.cut = true
 		if d.nodes == maxNodes+1 {
 			d.problem(n, "", "more than %d values", maxNodes)
 		}
@@ -92,7 +93,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 		s := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 		for i, c := range n.Content {
 			at := fmt.Sprintf("%s[%d]", path, i)
-			if c.Tag == "!!null" {
+			if c.Tag == "!!null" && d.enter(c, at) {
 				d.problem(c, "remove it, or give it a value", "%s is empty", at)
 				continue
 			}

@@ -20,6 +20,7 @@ type Document struct {
 	file string
 	root *yaml.Node // nil for an empty file
 	at   map[string]*yaml.Node
+	cut  bool
 	// where says the places of values that come from several files.
 	where func(*yaml.Node) diag.Position
 }
@@ -33,6 +34,10 @@ func Of(root *yaml.Node, where func(*yaml.Node) diag.Position) *Document {
 // Root returns the whole document as the YAML library has it; nil if it is
 // empty. It must not be changed.
 func (d *Document) Root() *yaml.Node { return d.root }
+
+// Cut reports whether Decode gave up: of what follows so many values nothing is
+// known.
+func (d *Document) Cut() bool { return d.cut }
 
 // place is where a value was written.
 func (d *Document) place(n *yaml.Node) diag.Position {
