@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -26,23 +27,35 @@ func (s *Select) traits() []trait {
 	}
 }
 
-// selects writes what selects say in its usual form, and refuses what two of
-// them say.
+// apart reports whether no machine can be meant by both.
+func (s *Select) apart(other *Select) bool {
+	theirs := other.traits()
+	return slices.ContainsFunc(s.traits(), func(t trait) bool {
+		value := *theirs[0].value
+		theirs = theirs[1:]
+		return *t.value != "" && value != "" && !strings.EqualFold(*t.value, value) // machines differ in how they write them
+	})
+}
+
+// selects writes what selects say in its usual form, and refuses one that could
+// mean the machine of another.
 func (c *checker) selects(f *file) {
-	owners := map[string]int{}
+	owners := map[string][]int{}
 	for i := range f.Nodes {
 		own := &f.Nodes[i].Select
 		c.usual(at(i)+".select", own)
+		said := false
 		for _, t := range own.traits() {
 			if *t.value == "" {
 				continue
 			}
-			key := t.field + " " + strings.ToLower(*t.value) // machines differ in how they write them
-			if owner, taken := owners[key]; taken {
-				c.errorf(at(i)+".select."+t.field, differ, "%s has the %s of %s, %s", at(i), t.field, at(owner), *t.value)
-				continue
+			key := t.field + " " + strings.ToLower(*t.value)
+			j := slices.IndexFunc(owners[key], func(j int) bool { return !own.apart(&f.Nodes[j].Select) })
+			if j >= 0 && !said {
+				said = true
+				c.errorf(at(i)+".select."+t.field, differ, "%s has the %s of %s, %s", at(i), t.field, at(owners[key][j]), *t.value)
 			}
-			owners[key] = i
+			owners[key] = append(owners[key], i)
 		}
 	}
 }

@@ -22,6 +22,11 @@ func TestNodesThatDoNotGoTogether(t *testing.T) {
 	)
 	for _, c := range []struct{ name, in, want string }{
 		{"the second interface of another", at("cp.example.net") + strings.Replace(cp1, "}", ", with: {network: {links: [{name: a, addresses: [192.0.2.1/24]}, {name: b, addresses: [192.0.2.21/24]}]}}}", 1) + wired, "c.yaml:6:92: nodes[1] has the address of nodes[0], 192.0.2.21 (give it another)"},
+
+		{"the host name of all", at("cp.example.net") + strings.Replace(cp1, "}", ", select: {serial: A, hostname: localhost}}", 1) + strings.Replace(w1, "}", ", select: {serial: B, hostname: localhost}}", 1), ""},
+		{"the host name of another, which says more", at("cp.example.net") + strings.Replace(cp1, "}", ", select: {serial: A, hostname: localhost}}", 1) + strings.Replace(w1, "}", ", select: {hostname: LocalHost}}", 1), "c.yaml:6:49: nodes[1] has the hostname of nodes[0], LocalHost (give it another)"},
+		{"the same machine, said twice", at("cp.example.net") + strings.Replace(cp1, "}", ", select: {serial: A, hostname: b}}", 1) + strings.Replace(w1, "}", ", select: {serial: a, hostname: B}}", 1), "c.yaml:6:47: nodes[1] has the serial of nodes[0], a (give it another)"},
+		{"different things of two machines", at("cp.example.net") + strings.Replace(cp1, "}", ", select: {serial: A}}", 1) + strings.Replace(w1, "}", ", select: {hostname: A}}", 1), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := cluster.Parse("c.yaml", []byte(c.in))
