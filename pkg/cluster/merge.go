@@ -44,7 +44,7 @@ func (c *checker) roles(f *file) {
 	c.echoes()
 	c.move(f)
 	if !c.partial && first >= 0 {
-		c.together()
+		c.together(f, first)
 	}
 }
 

@@ -5,13 +5,14 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
+	"strconv"
 
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/role"
 )
 
 // together checks that the nodes whose roles are right go together.
-func (c *checker) together() {
+func (c *checker) together(f *file, first int) {
 	var planes []*Node
 	for _, n := range c.cluster.Nodes {
 		if n.Role.Role == role.ControlPlane {
@@ -36,7 +37,7 @@ func (c *checker) together() {
 			}
 		}
 	}
-	c.endpoint(c.addresses(shared))
+	c.endpoint(c.addresses(shared), f.Nodes[first].Name, at(first))
 	c.cards()
 }
 
@@ -102,15 +103,20 @@ func (c *checker) cards() {
 	}
 }
 
-// endpoint refuses one that leads to a node without an API server.
-func (c *checker) endpoint(owners map[string]*Node) {
+// endpoint refuses one that leads to a node where the API server of the first
+// control plane is not: nodes would wait there for a cluster that cannot start.
+func (c *checker) endpoint(owners map[string]*Node, first, where string) {
 	if len(c.cluster.Nodes) == 0 {
 		return
 	}
-	host, _ := kubeadm.SplitEndpoint(c.cluster.Nodes[0].Role.Cluster.Endpoint)
+	host, port := kubeadm.SplitEndpoint(c.cluster.Nodes[0].Role.Cluster.Endpoint)
 	switch owner := owners[host]; {
 	case owner == nil:
 	case owner.Role.Role != role.ControlPlane:
 		c.errorf("cluster.endpoint", "an address that leads to the control planes", "cluster.endpoint is the address of %s, which is none", owner.Name)
+	case owner.at != where:
+		c.errorf("cluster.endpoint", "the address of "+first+", or one that leads to all control planes", "cluster.endpoint is the address of %s, but %s starts the cluster", owner.Name, first)
+	case port != strconv.Itoa(owner.Role.APIPort()):
+		c.errorf("cluster.endpoint", "leave the port out", "cluster.endpoint has port %s, but the API server of %s listens on port %d", port, first, owner.Role.APIPort())
 	}
 }

@@ -17,10 +17,20 @@ func at(endpoint string) string {
 func TestNodesThatDoNotGoTogether(t *testing.T) {
 	const (
 		cp1   = "  - {name: cp1, role: control-plane, ip: 192.0.2.11}\n"
+		cp2   = "  - {name: cp2, role: control-plane, ip: 192.0.2.12}\n"
 		w1    = "  - {name: w1, role: worker}\n"
 		wired = "  - {name: w1, role: worker, with: {network: {links: [{name: a, addresses: [192.0.2.20/24, 192.0.2.21/24]}]}}}\n"
 	)
 	for _, c := range []struct{ name, in, want string }{
+		{"endpoint at the first control plane", at("192.0.2.11") + cp1 + cp2, ""},
+		{"endpoint at its usual port", at("192.0.2.11:6443") + cp1 + cp2, ""},
+		{"endpoint at the port of a balancer", at("192.0.2.9:8443") + cp1 + cp2, ""},
+		{"endpoint at the second control plane", at("192.0.2.12") + cp1 + cp2, "c.yaml:3:21: cluster.endpoint is the address of cp2, but cp1 starts the cluster (the address of cp1, or one that leads to all control planes)"},
+		{"endpoint at its interface", at("192.0.2.13") + cp1 + strings.Replace(cp2, "}", ", with: {network: {links: [{name: a, addresses: [192.0.2.13/24]}]}}}", 1), "c.yaml:3:21: cluster.endpoint is the address of cp2, but cp1 starts the cluster (the address of cp1, or one that leads to all control planes)"},
+		{"endpoint at the interface of a worker", at("192.0.2.21") + cp1 + wired, "c.yaml:3:21: cluster.endpoint is the address of w1, which is none (an address that leads to the control planes)"},
+		{"endpoint at an etcd member", at("192.0.2.31") + cp1 + "  - {name: e1, role: etcd, ip: 192.0.2.31}\n", "c.yaml:3:21: cluster.endpoint is the address of e1, which is none (an address that leads to the control planes)"},
+		{"endpoint at the shared address and another port", shared + w1 + "cluster: {endpoint: '192.0.2.100:8443'}\n", ""},
+
 		{"the second interface of another", at("cp.example.net") + strings.Replace(cp1, "}", ", with: {network: {links: [{name: a, addresses: [192.0.2.1/24]}, {name: b, addresses: [192.0.2.21/24]}]}}}", 1) + wired, "c.yaml:6:92: nodes[1] has the address of nodes[0], 192.0.2.21 (give it another)"},
 
 		{"the host name of all", at("cp.example.net") + strings.Replace(cp1, "}", ", select: {serial: A, hostname: localhost}}", 1) + strings.Replace(w1, "}", ", select: {serial: B, hostname: localhost}}", 1), ""},
@@ -38,5 +48,13 @@ func TestNodesThatDoNotGoTogether(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})
+	}
+}
+
+// Behind its own address the API server has the usual port.
+func TestEndpointAtAnotherPort(t *testing.T) {
+	_, err := cluster.Parse("c.yaml", []byte(at("192.0.2.11:8443")+"  - {name: cp1, role: control-plane, ip: 192.0.2.11}\n  - {name: w1, role: worker}\n"))
+	if err == nil || !strings.HasPrefix(err.Error(), "c.yaml:3:21: cluster.endpoint ") || !strings.HasSuffix(err.Error(), " 6443 (leave the port out)") {
+		t.Errorf("got %v", err)
 	}
 }
