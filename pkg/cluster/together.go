@@ -81,21 +81,32 @@ func (c *checker) addresses(shared []string) map[string]*Node {
 					claim(fmt.Sprintf("%s.addresses[%d]", c.link(n, i), j), p.Addr().String())
 				}
 			}
+			for j, g := range l.Gateways {
+				if ip, err := netip.ParseAddr(g); err == nil && slices.Contains(shared, ip.String()) {
+					c.errorf(fmt.Sprintf("%s.gateways[%d]", c.link(n, i), j), "let them share one that nothing else has", "gateway %s is the address that the control planes share", ip)
+				}
+			}
 		}
 	}
 	return owners
 }
 
-// cards refuses a network adapter that two nodes have.
+// cards refuses a network adapter that two nodes have, by what their roles or
+// their selects say.
 func (c *checker) cards() {
-	owners := map[string]*Node{}
+	owners, selected := map[string]*Node{}, map[string]*Node{}
+	for _, n := range c.cluster.Nodes {
+		selected[n.Select.MAC] = n
+	}
 	for _, n := range c.cluster.Nodes {
 		for i, l := range n.Role.Network.Links {
 			path := c.link(n, i) + ".mac"
-			switch owner := owners[l.MAC]; {
+			switch owner, other := owners[l.MAC], selected[l.MAC]; {
 			case l.MAC == "":
 			case owner != nil && owner != n:
 				c.errorf(path, differ, "%s has the card of %s, %s", n.at, owner.at, l.MAC)
+			case other != nil && n.Select.MAC != l.MAC:
+				c.errorf(path, "one of them means another machine", "%s has the card that %s is selected by, %s", n.at, other.at, l.MAC)
 			default:
 				owners[l.MAC] = n
 			}

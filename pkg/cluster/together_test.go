@@ -31,7 +31,12 @@ func TestNodesThatDoNotGoTogether(t *testing.T) {
 		{"endpoint at an etcd member", at("192.0.2.31") + cp1 + "  - {name: e1, role: etcd, ip: 192.0.2.31}\n", "c.yaml:3:21: cluster.endpoint is the address of e1, which is none (an address that leads to the control planes)"},
 		{"endpoint at the shared address and another port", shared + w1 + "cluster: {endpoint: '192.0.2.100:8443'}\n", ""},
 
+		{"shared address at a worker's gateway", shared + "  - {name: w1, role: worker, with: {network: {links: [{name: a, addresses: [192.0.2.21/24], gateways: [192.0.2.100]}]}}}\n", "c.yaml:6:104: gateway 192.0.2.100 is the address that the control planes share (let them share one that nothing else has)"},
+		{"shared address at the gateway of all workers, once", shared + w1 + "  - {name: w2, role: worker}\nworkers: {network: {links: [{name: a, dhcp: true, gateways: [192.0.2.100]}]}}\n", "c.yaml:8:62: gateway 192.0.2.100 is the address that the control planes share (let them share one that nothing else has)"},
+
 		{"the second interface of another", at("cp.example.net") + strings.Replace(cp1, "}", ", with: {network: {links: [{name: a, addresses: [192.0.2.1/24]}, {name: b, addresses: [192.0.2.21/24]}]}}}", 1) + wired, "c.yaml:6:92: nodes[1] has the address of nodes[0], 192.0.2.21 (give it another)"},
+		{"the card that another is selected by", at("cp.example.net") + strings.Replace(cp1, "}", ", select: {mac: '52:54:00:aa:00:01'}}", 1) + strings.Replace(wired, "name: a,", "name: a, mac: '52-54-00-AA-00-01',", 1), "c.yaml:6:70: nodes[1] has the card that nodes[0] is selected by, 52:54:00:aa:00:01 (one of them means another machine)"},
+		{"the card that it is selected by", at("cp.example.net") + cp1 + strings.Replace(wired, "role: worker,", "role: worker, select: {mac: '52:54:00:aa:00:01'},", 1) + "workers: {network: {links: [{name: a, mac: '52:54:00:aa:00:01'}]}}\n", ""},
 
 		{"the host name of all", at("cp.example.net") + strings.Replace(cp1, "}", ", select: {serial: A, hostname: localhost}}", 1) + strings.Replace(w1, "}", ", select: {serial: B, hostname: localhost}}", 1), ""},
 		{"the host name of another, which says more", at("cp.example.net") + strings.Replace(cp1, "}", ", select: {serial: A, hostname: localhost}}", 1) + strings.Replace(w1, "}", ", select: {hostname: LocalHost}}", 1), "c.yaml:6:49: nodes[1] has the hostname of nodes[0], LocalHost (give it another)"},
