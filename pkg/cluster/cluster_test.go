@@ -224,6 +224,7 @@ func TestWarnings(t *testing.T) {
 		{"none", head + three, ""},
 		{"two stacked control planes", head + strings.Replace(three, "control-plane}\n  - {name: c", "control-plane}\n  - {name: c", 1) + "  - {name: d, role: control-plane}\n", "c.yaml:5:3: 4 control planes, whose etcd stands the loss of no more of them than that of 3 (an odd number)"},
 		{"two etcd members", head + three + "  - {name: e1, role: etcd, ip: 192.0.2.1}\n  - {name: e2, role: etcd, ip: 192.0.2.2}\n", "c.yaml:5:3: 2 etcd members stand the loss of no more of them than 1 (an odd number)"},
+		{"few pod addresses with a network of one's own", strings.Replace(head, "example.net", "example.net, podSubnets: [10.1.0.0/24], podNetwork: {backend: none}", 1) + three, "c.yaml:3:50: cluster.podSubnets[0]: 10.1.0.0/24 is enough for 1 node, but there are 3 (at least a /22)"},
 		{"section of nobody", head + three + "workers: {kubelet: {maxPods: 9}}\n", `c.yaml:8:10: workers is given, but there is no node of role "worker"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -362,7 +362,7 @@ func TestChanges(t *testing.T) {
 
 func thousand() string {
 	var text strings.Builder
-	text.WriteString(head + "all: {dns: {servers: [192.0.2.53]}}\nnodes:\n")
+	text.WriteString(strings.Replace(head, "example.net", "example.net, podSubnets: [10.0.0.0/12]", 1) + "all: {dns: {servers: [192.0.2.53]}}\nnodes:\n")
 	for i := range 1000 {
 		kind := role.Worker
 		if i < 3 {

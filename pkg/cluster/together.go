@@ -39,6 +39,9 @@ func (c *checker) together(f *file, first int) {
 	}
 	c.endpoint(c.addresses(shared), f.Nodes[first].Name, at(first))
 	c.cards()
+	if len(planes) > 0 && planes[0].at == at(first) {
+		c.capacity(f, planes[0].Role)
+	}
 }
 
 // said is where a field of a node's role is said; the node, if that is nowhere.

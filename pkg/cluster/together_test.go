@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -20,7 +21,11 @@ func TestNodesThatDoNotGoTogether(t *testing.T) {
 		cp2   = "  - {name: cp2, role: control-plane, ip: 192.0.2.12}\n"
 		w1    = "  - {name: w1, role: worker}\n"
 		wired = "  - {name: w1, role: worker, with: {network: {links: [{name: a, addresses: [192.0.2.20/24, 192.0.2.21/24]}]}}}\n"
+		three = "nodes:\n" + cp1 + w1 + "  - {name: w2, role: worker}\n  - {name: e1, role: etcd, ip: 192.0.2.31}\n"
 	)
+	pods := func(subnets string) string {
+		return "version: 1\nname: demo\ncluster:\n  endpoint: cp.example.net\n  podSubnets: [" + subnets + "]\n  serviceSubnets: [10.96.0.0/16, 'fd00:10:96::/112']\n"
+	}
 	for _, c := range []struct{ name, in, want string }{
 		{"endpoint at the first control plane", at("192.0.2.11") + cp1 + cp2, ""},
 		{"endpoint at its usual port", at("192.0.2.11:6443") + cp1 + cp2, ""},
@@ -30,6 +35,14 @@ func TestNodesThatDoNotGoTogether(t *testing.T) {
 		{"endpoint at the interface of a worker", at("192.0.2.21") + cp1 + wired, "c.yaml:3:21: cluster.endpoint is the address of w1, which is none (an address that leads to the control planes)"},
 		{"endpoint at an etcd member", at("192.0.2.31") + cp1 + "  - {name: e1, role: etcd, ip: 192.0.2.31}\n", "c.yaml:3:21: cluster.endpoint is the address of e1, which is none (an address that leads to the control planes)"},
 		{"endpoint at the shared address and another port", shared + w1 + "cluster: {endpoint: '192.0.2.100:8443'}\n", ""},
+
+		{"few pod addresses", pods("10.1.0.0/24, 'fd00:1::/56'") + three, "c.yaml:5:16: cluster.podSubnets[0]: 10.1.0.0/24 is enough for 1 node, but there are 3 (at least a /22)"},
+		{"few pod addresses of the other family", pods("10.1.0.0/22, 'fd00:1::/63'") + three, "c.yaml:5:29: cluster.podSubnets[1]: fd00:1::/63 is enough for 2 nodes, but there are 3 (at least a /62)"},
+		{"enough pod addresses", pods("10.1.0.0/22, 'fd00:1::/62'") + three, ""},
+		{"pod addresses shared otherwise", pods("10.1.0.0/24, 'fd00:1::/56'") + "controlPlanes: {kubeadm: [{kind: ClusterConfiguration, controllerManager: {extraArgs: [{name: node-cidr-mask-size-ipv4, value: '26'}]}}]}\n" + three, ""},
+		{"pod addresses not shared", pods("10.1.0.0/24, 'fd00:1::/56'") + "controlPlanes: {kubeadm: [{kind: ClusterConfiguration, controllerManager: {extraArgs: [{name: allocate-node-cidrs, value: 'false'}]}}]}\n" + three, ""},
+		{"pod addresses shared as usual", pods("10.1.0.0/24, 'fd00:1::/56'") + "controlPlanes: {kubeadm: [{kind: ClusterConfiguration, controllerManager: {extraArgs: [{name: v, value: '2'}]}}]}\n" + three, "c.yaml:5:16: cluster.podSubnets[0]: 10.1.0.0/24 is enough for 1 node, but there are 3 (at least a /22)"},
+		{"few pod addresses by default", at("cp.example.net") + cp1 + many(256), "c.yaml:3:10: cluster.podSubnets[0]: 10.244.0.0/16 is enough for 256 nodes, but there are 257 (at least a /15)"},
 
 		{"shared address at a worker's gateway", shared + "  - {name: w1, role: worker, with: {network: {links: [{name: a, addresses: [192.0.2.21/24], gateways: [192.0.2.100]}]}}}\n", "c.yaml:6:104: gateway 192.0.2.100 is the address that the control planes share (let them share one that nothing else has)"},
 		{"shared address at the gateway of all workers, once", shared + w1 + "  - {name: w2, role: worker}\nworkers: {network: {links: [{name: a, dhcp: true, gateways: [192.0.2.100]}]}}\n", "c.yaml:8:62: gateway 192.0.2.100 is the address that the control planes share (let them share one that nothing else has)"},
@@ -54,6 +67,15 @@ func TestNodesThatDoNotGoTogether(t *testing.T) {
 			}
 		})
 	}
+}
+
+// many are workers.
+func many(n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, "  - {name: w%d, role: worker}\n", i)
+	}
+	return text.String()
 }
 
 // Behind its own address the API server has the usual port.
