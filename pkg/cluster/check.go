@@ -30,12 +30,13 @@ type checker struct {
 	// misplaced are findings about what only nodes of other roles do, by their
 	// places in the section all.
 	misplaced map[diag.Position]*misplaced
+	warnings  map[diag.Error]*warning
 }
 
 func newChecker(doc *document.Document, c *Cluster) *checker {
 	return &checker{
 		doc: doc, cluster: c,
-		seen: map[string]bool{}, unread: map[diag.Position]*diag.Error{}, told: map[diag.Position]bool{}, misplaced: map[diag.Position]*misplaced{},
+		seen: map[string]bool{}, unread: map[diag.Position]*diag.Error{}, told: map[diag.Position]bool{}, misplaced: map[diag.Position]*misplaced{}, warnings: map[diag.Error]*warning{},
 	}
 }
 

@@ -224,6 +224,10 @@ func TestWarnings(t *testing.T) {
 		{"none", head + three, ""},
 		{"two stacked control planes", head + strings.Replace(three, "control-plane}\n  - {name: c", "control-plane}\n  - {name: c", 1) + "  - {name: d, role: control-plane}\n", "c.yaml:5:3: 4 control planes, whose etcd stands the loss of no more of them than that of 3 (an odd number)"},
 		{"two etcd members", head + three + "  - {name: e1, role: etcd, ip: 192.0.2.1}\n  - {name: e2, role: etcd, ip: 192.0.2.2}\n", "c.yaml:5:3: 2 etcd members stand the loss of no more of them than 1 (an odd number)"},
+		{"documents that a node does not read", head + "nodes:\n  - {name: a, role: control-plane, with: {kubeadm: [{kind: JoinConfiguration}]}}\n  - {name: b, role: control-plane, with: {kubeadm: [{kind: InitConfiguration}]}}\n  - {name: c, role: control-plane, with: {kubeadm: [{kind: JoinConfiguration}]}}\n", "c.yaml:5:53: kubeadm[0]: a node that starts the cluster reads no JoinConfiguration\nc.yaml:6:53: kubeadm[0]: a node that joins a cluster reads no InitConfiguration"},
+		{"documents that other nodes read", head + "controlPlanes: {kubeadm: [{kind: ClusterConfiguration}, {kind: InitConfiguration}, {kind: JoinConfiguration}]}\n" + three, ""},
+		{"documents that no node reads", head + "controlPlanes: {kubeadm: [{kind: JoinConfiguration}]}\nnodes: [{name: a, role: control-plane}]\n", "c.yaml:4:27: kubeadm[0]: a node that starts the cluster reads no JoinConfiguration"},
+		{"documents that no other node reads", head + "controlPlanes: {kubeadm: [{kind: InitConfiguration}]}\n" + strings.Replace(three, "a, role: control-plane", "a, role: control-plane, with: {kubeadm: []}", 1), ""},
 		{"few pod addresses with a network of one's own", strings.Replace(head, "example.net", "example.net, podSubnets: [10.1.0.0/24], podNetwork: {backend: none}", 1) + three, "c.yaml:3:50: cluster.podSubnets[0]: 10.1.0.0/24 is enough for 1 node, but there are 3 (at least a /22)"},
 		{"section of nobody", head + three + "workers: {kubelet: {maxPods: 9}}\n", `c.yaml:8:10: workers is given, but there is no node of role "worker"`},
 	} {

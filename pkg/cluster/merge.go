@@ -39,10 +39,13 @@ func (c *checker) roles(f *file) {
 			c.errorf(at(i)+".name", "", "%s: the role has the name %q", at(i), r.Node.Name)
 			continue
 		}
-		c.cluster.Nodes = append(c.cluster.Nodes, &Node{Name: e.Name, Select: e.Select, Role: r, RoleFile: text, at: at(i), pos: c.doc.Position(at(i))})
+		n := &Node{Name: e.Name, Select: e.Select, Role: r, RoleFile: text, at: at(i), pos: c.doc.Position(at(i))}
+		c.cluster.Nodes = append(c.cluster.Nodes, n)
+		c.observe(n, merged)
 	}
 	c.echoes()
 	c.move(f)
+	c.warn()
 	if !c.partial && first >= 0 {
 		c.together(f, first)
 	}
