@@ -284,7 +284,11 @@ func TestUncompressed(t *testing.T) {
 	s := readRoot(t, root, st).Closure([]string{"ext4"})
 	var first string
 	for range 2 {
-		tr, err := s.Uncompressed(t.Context(), st)
+		plain, err := s.Uncompressed(t.Context(), st)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr, err := plain.InitrdTree()
 		if err != nil {
 			t.Fatal(err)
 		}
