@@ -224,7 +224,7 @@ func TestAnUnrecordedEnd(t *testing.T) {
 // The names of the steps are in journals on disks: they must not change, nor
 // two be the same.
 func TestStepNames(t *testing.T) {
-	want := "node images network authorities vacant certificates kubeconfigs etcd control-plane kubelet api managers subnet config proxy pod-network token admin mark joined dns coredns manifests ready"
+	want := "node images network authorities vacant certificates kubeconfigs etcd control-plane kubelet api managers subnet proxy pod-network token admin config mark joined dns coredns manifests ready"
 	var names, always []string
 	for _, s := range (&Configurator{root: "/", role: &role.Role{}}).steps() {
 		names = append(names, s.name)

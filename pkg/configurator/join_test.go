@@ -45,8 +45,8 @@ func configure(t *testing.T, role string) (c *Configurator, said *[]string) {
 
 func TestStepsOfEachRole(t *testing.T) {
 	for _, c := range []struct{ name, role, want string }{
-		{"a cluster's first", minimal, "node images network authorities vacant certificates kubeconfigs etcd control-plane kubelet api managers subnet config proxy pod-network token admin mark joined dns coredns manifests ready"},
-		{"without add-ons", minimal + "kubeadm: [{kind: ClusterConfiguration, proxy: {disabled: true}, dns: {disabled: true}}]\n", "node images network authorities vacant certificates kubeconfigs etcd control-plane kubelet api managers subnet config pod-network token admin mark joined manifests ready"},
+		{"a cluster's first", minimal, "node images network authorities vacant certificates kubeconfigs etcd control-plane kubelet api managers subnet proxy pod-network token admin config mark joined dns coredns manifests ready"},
+		{"without add-ons", minimal + "kubeadm: [{kind: ClusterConfiguration, proxy: {disabled: true}, dns: {disabled: true}}]\n", "node images network authorities vacant certificates kubeconfigs etcd control-plane kubelet api managers subnet pod-network token admin config mark joined manifests ready"},
 		{"one more control plane", joinPair, "node images network cluster certificates kubeconfigs control-plane kubelet etcd serve admitted api managers mark ready"},
 		{"one with etcd elsewhere", joinPair + "etcd: {members: [{name: e1, ip: 192.0.2.12}]}\n", "node images network cluster certificates kubeconfigs control-plane kubelet serve admitted api managers mark ready"},
 		{"worker", worker, "node images network cluster kubelet admitted ready"},

@@ -41,11 +41,13 @@ func (c *Configurator) startCluster() []step {
 		step{name: "api", doing: "waiting for the API server", run: c.waitAPI, next: podsTellMore},
 		c.managersStep(),
 		step{name: "subnet", doing: "giving the node its subnet of pods", run: c.assignSubnet, next: podsTellMore},
-		c.phaseStep("config", "storing the configuration in the cluster", "init phase upload-config all", superAdmin...),
 		c.phaseStep("proxy", "adding kube-proxy", "init phase addon kube-proxy", superAdmin...),
 		step{name: "pod-network", doing: "adding the pod network", run: c.applyNetwork, next: podsTellMore},
 		c.phaseStep("token", "making it ready for nodes to join", "init phase bootstrap-token", superAdmin...),
 		step{name: "admin", doing: "letting the administrator in", run: c.admitAdmin, next: podsTellMore},
+		// What joining nodes wait for, so it comes last of what they need: no
+		// sooner do they keep the API server busy.
+		c.phaseStep("config", "storing the configuration in the cluster", "init phase upload-config all", superAdmin...),
 		c.phaseStep("mark", "marking the node as control plane", "init phase mark-control-plane"),
 		// Services lead somewhere then: CoreDNS, started earlier, would wait for
 		// long between its attempts.
