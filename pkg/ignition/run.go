@@ -46,7 +46,8 @@ var ErrNoConfig = errors.New("NO CONFIG WAS DELIVERED")
 // Run applies the config of a source. It returns once no process that it
 // started is left.
 func (r *Runner) Run(ctx context.Context, s Source) error {
-	r.env = []string{"PATH=/usr/sbin:/usr/bin", "IGNITION_WRITE_AUTHORIZED_KEYS_FRAGMENT=false", "IGNITION_SYSTEM_CONFIG_DIR=" + systemConfig, "HOME=/root"}
+	r.env = []string{"PATH=/usr/sbin:/usr/bin", "IGNITION_WRITE_AUTHORIZED_KEYS_FRAGMENT=false", "IGNITION_SYSTEM_CONFIG_DIR=" + systemConfig, "HOME=/root",
+		"GOGC=off", "GOMEMLIMIT=256MiB"} // it ends before there is much to collect
 	if err := os.MkdirAll(filepath.Dir(neednet), 0o700); err != nil {
 		return err
 	}

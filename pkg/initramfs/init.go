@@ -156,6 +156,7 @@ func (b *boot) run() error {
 			return err
 		}
 	}
+	handOver("/")
 	err = unix.Exec("/usr/lib/systemd/systemd", []string{"/sbin/init"}, []string{"PATH=/usr/sbin:/usr/bin"})
 	return fmt.Errorf("starting systemd: %w", err)
 }
