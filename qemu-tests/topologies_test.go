@@ -25,32 +25,34 @@ import (
 // of which etcd, that all wait for, has the largest share.
 const (
 	slowArgs  = `[{name: heartbeat-interval, value: "1000"}, {name: election-timeout, value: "10000"}, {name: warning-apply-duration, value: 5s}, {name: warning-unary-request-duration, value: 5s}, {name: log-level, value: warn}]`
-	slowLease = `{name: leader-elect-lease-duration, value: 90s}, {name: leader-elect-renew-deadline, value: 60s}, {name: leader-elect-retry-period, value: 10s}`
-	slowPlane = `
+	slowLease = `{name: leader-elect-lease-duration, value: 240s}, {name: leader-elect-renew-deadline, value: 180s}, {name: leader-elect-retry-period, value: 20s}`
+	slowPods  = `
 controlPlanes:
   kubelet: {nodeLeaseDurationSeconds: 160}
   patches:
-    - {target: kube-apiserver, patch: {spec: {containers: [{name: kube-apiserver, resources: {requests: {cpu: 100m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
+    - {target: kube-apiserver, patch: {spec: {containers: [{name: kube-apiserver, resources: {requests: {cpu: 100m}}, livenessProbe: {failureThreshold: 90}, readinessProbe: {periodSeconds: 10}, startupProbe: {failureThreshold: 90}}]}}}
     - {target: kube-controller-manager, patch: {spec: {containers: [{name: kube-controller-manager, resources: {requests: {cpu: 25m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
     - {target: kube-scheduler, patch: {spec: {containers: [{name: kube-scheduler, resources: {requests: {cpu: 25m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
-    - ` + patientEtcd + `
-  kubeadm:
+`
+	slowFlags = `  kubeadm:
     - kind: ClusterConfiguration
       apiServer: {extraArgs: [{name: etcd-healthcheck-timeout, value: 20s}, {name: etcd-readycheck-timeout, value: 20s}]}
       controllerManager: {extraArgs: [{name: node-monitor-grace-period, value: 320s}, ` + slowLease + `]}
       scheduler: {extraArgs: [` + slowLease + `]}
 `
-	patientEtcd = `{target: etcd, patch: {spec: {containers: [{name: etcd, resources: {requests: {cpu: 500m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}`
-	slow        = slowPlane + "      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
+	patientEtcd = `{target: etcd, patch: {spec: {containers: [{name: etcd, resources: {requests: {cpu: 500m}}, livenessProbe: {failureThreshold: 90}, readinessProbe: {periodSeconds: 10}, startupProbe: {failureThreshold: 90}}]}}}`
+	slowPlane   = slowPods + slowFlags
+	slow        = slowPods + "    - " + patientEtcd + "\n" + slowFlags + "      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
 	slowEtcd    = "etcdMembers:\n  patches: [" + patientEtcd + "]\n  kubeadm:\n    - kind: ClusterConfiguration\n      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
 	// To wake up costs an emulated machine far more than a real one, and Go's
-	// programs do it all the time: half of what an idle control plane does.
+	// programs do it all the time: half of what an idle control plane does. Those
+	// that look after pods stand back behind the pods.
 	slowTimers = `variant: fcos
 version: 1.5.0
 systemd:
   units:
-    - {name: containerd.service, dropins: [{name: slow.conf, contents: "[Service]\nTimerSlackNSec=10ms\n"}]}
-    - {name: kubelet.service, dropins: [{name: slow.conf, contents: "[Service]\nTimerSlackNSec=10ms\n"}]}
+    - {name: containerd.service, dropins: [{name: slow.conf, contents: "[Service]\nTimerSlackNSec=40ms\nCPUWeight=30\n"}]}
+    - {name: kubelet.service, dropins: [{name: slow.conf, contents: "[Service]\nTimerSlackNSec=40ms\nCPUWeight=30\n"}]}
 `
 )
 
@@ -183,7 +185,7 @@ func testHA(t *testing.T) {
 	}
 	early, late := order[:len(order)-1], order[len(order)-1:]
 	tenMinutes := time.After(10 * time.Minute)
-	c.start(early...)
+	c.startInTurn(early...)
 	c.joined(early...)
 	<-tenMinutes
 	c.start(late...)
@@ -197,7 +199,7 @@ func testExternalEtcd(t *testing.T) {
 	c := newCluster(t, "external-etcd")
 	c.render()
 	etcd, planes := c.split("etcd")
-	c.start(c.shuffled(c.members)...)
+	c.startInTurn(c.shuffled(c.members)...)
 	c.joined(etcd...)
 	t.Run("a member whose disk is lost comes back", func(t *testing.T) { c.in(t).loseDisk(etcd) })
 	c.joined(planes...)

@@ -161,6 +161,16 @@ func (c *cluster) start(members ...*member) {
 	}
 }
 
+// startInTurn turns machines on in this order, each once the one before has
+// booted: to boot keeps an emulated machine busier than anything after it.
+func (c *cluster) startInTurn(members ...*member) {
+	c.t.Helper()
+	for _, m := range members {
+		c.start(m)
+		m.machine.say("finding out name and address")
+	}
+}
+
 // joined waits until machines say that they are Ready.
 func (c *cluster) joined(members ...*member) {
 	c.t.Helper()
