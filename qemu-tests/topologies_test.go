@@ -30,9 +30,9 @@ const (
 controlPlanes:
   kubelet: {nodeLeaseDurationSeconds: 160}
   patches:
-    - {target: kube-apiserver, patch: {spec: {containers: [{name: kube-apiserver, resources: {requests: {cpu: 100m}}, livenessProbe: {failureThreshold: 90}, readinessProbe: {periodSeconds: 10}, startupProbe: {failureThreshold: 90}}]}}}
-    - {target: kube-controller-manager, patch: {spec: {containers: [{name: kube-controller-manager, resources: {requests: {cpu: 25m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
-    - {target: kube-scheduler, patch: {spec: {containers: [{name: kube-scheduler, resources: {requests: {cpu: 25m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
+    - {target: kube-apiserver, patch: {spec: {containers: [{name: kube-apiserver, resources: {requests: {cpu: 150m}}, livenessProbe: {failureThreshold: 90}, readinessProbe: {periodSeconds: 10}, startupProbe: {failureThreshold: 90}}]}}}
+    - {target: kube-controller-manager, patch: {spec: {containers: [{name: kube-controller-manager, resources: {requests: {cpu: 150m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
+    - {target: kube-scheduler, patch: {spec: {containers: [{name: kube-scheduler, resources: {requests: {cpu: 50m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
 `
 	slowFlags = `  kubeadm:
     - kind: ClusterConfiguration
@@ -40,7 +40,7 @@ controlPlanes:
       controllerManager: {extraArgs: [{name: node-monitor-grace-period, value: 320s}, ` + slowLease + `]}
       scheduler: {extraArgs: [` + slowLease + `]}
 `
-	patientEtcd = `{target: etcd, patch: {spec: {containers: [{name: etcd, resources: {requests: {cpu: 500m}}, livenessProbe: {failureThreshold: 90}, readinessProbe: {periodSeconds: 10}, startupProbe: {failureThreshold: 90}}]}}}`
+	patientEtcd = `{target: etcd, patch: {spec: {containers: [{name: etcd, resources: {requests: {cpu: 300m}}, livenessProbe: {failureThreshold: 90}, readinessProbe: {periodSeconds: 10}, startupProbe: {failureThreshold: 90}}]}}}`
 	slowPlane   = slowPods + slowFlags
 	slow        = slowPods + "    - " + patientEtcd + "\n" + slowFlags + "      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
 	slowEtcd    = "etcdMembers:\n  patches: [" + patientEtcd + "]\n  kubeadm:\n    - kind: ClusterConfiguration\n      etcd: {local: {extraArgs: " + slowArgs + "}}\n"

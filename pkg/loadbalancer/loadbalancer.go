@@ -65,8 +65,10 @@ backend api
 `)
 	// One that is not ready for a moment keeps its connections: ended all at once,
 	// they would come back as a storm. Those to a machine that is gone end because
-	// nobody acknowledges what is sent (tcp-ut), or answers keepalives.
-	fmt.Fprintf(&b, "    default-server check check-ssl verify required ca-file %s inter 3s fall 2 rise 1 tcp-ut 20s\n", ca)
+	// nobody acknowledges what is sent (tcp-ut), or answers keepalives. Each check
+	// is a handshake of TLS: they are seldom while all is well, and quick once a
+	// check or a connection fails.
+	fmt.Fprintf(&b, "    default-server check check-ssl verify required ca-file %s inter 5s fastinter 1s downinter 3s fall 2 rise 1 observe layer4 error-limit 1 on-error fastinter tcp-ut 20s\n", ca)
 	servers := func() {
 		for _, p := range v.ControlPlanes {
 			fmt.Fprintf(&b, "    server %s %s\n", p.Name, net.JoinHostPort(p.IP, strconv.Itoa(apiPort)))
