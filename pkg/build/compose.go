@@ -193,12 +193,9 @@ func (r *run) kernel(ctx context.Context, c *composed, packages []*deb.Package) 
 	if err := r.requiredModules(all, kept); err != nil {
 		return nil, err
 	}
-	if kept, err = kept.Uncompressed(ctx, r.Store); err != nil {
-		return nil, err
-	}
 	early := kept.Closure(r.Profile.Kernel.Initrd)
 	c.firmware = r.wantedFirmware(kept, early)
-	if c.modules, err = early.InitrdTree(); err != nil {
+	if c.modules, err = early.Uncompressed(ctx, r.Store); err != nil {
 		return nil, err
 	}
 	modules, err := kept.Tree()

@@ -284,11 +284,7 @@ func TestUncompressed(t *testing.T) {
 	s := readRoot(t, root, st).Closure([]string{"ext4"})
 	var first string
 	for range 2 {
-		plain, err := s.Uncompressed(t.Context(), st)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tr, err := plain.InitrdTree()
+		tr, err := s.Uncompressed(t.Context(), st)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,12 +12,14 @@ import (
 )
 
 // Tree returns the set as it belongs into a root file system: below
-// usr/lib/modules/<release>, the modules, the package's lists of what is built
-// in, and all indexes.
+// usr/lib/modules/<release>, the modules as the package shipped them, its lists
+// of what is built in, and all indexes.
 func (s *Set) Tree() (*tree.Tree, error) {
-	b, err := s.files()
-	if err != nil {
-		return nil, err
+	b := tree.NewBuilder(s.modTime)
+	for i := range s.modules {
+		if err := b.Put(s.path(s.modules[i].Path), s.modules[i].content.node); err != nil {
+			return nil, err
+		}
 	}
 	for name, n := range s.shipped {
 		if err := b.Put(s.path(name), n); err != nil {
@@ -27,31 +29,11 @@ func (s *Set) Tree() (*tree.Tree, error) {
 	return s.index(b, nil)
 }
 
-// InitrdTree returns the set as it belongs into an initrd: the modules with
-// modules.dep, modules.alias and modules.softdep.
-func (s *Set) InitrdTree() (*tree.Tree, error) {
-	b, err := s.files()
-	if err != nil {
-		return nil, err
-	}
-	return s.index(b, []string{"modules.dep", "modules.alias", "modules.softdep"})
-}
-
-// files begins a tree with the modules.
-func (s *Set) files() (*tree.Builder, error) {
-	b := tree.NewBuilder(s.modTime)
-	for i := range s.modules {
-		if err := b.Put(s.path(s.modules[i].Path), s.modules[i].content.node); err != nil {
-			return nil, err
-		}
-	}
-	return b, nil
-}
-
-// Uncompressed returns the set with its modules decompressed, as blobs of the
-// store. A file system's own compression takes hold of them better, and is
-// undone faster: the kernel takes the longest for xz, at each boot.
-func (s *Set) Uncompressed(ctx context.Context, st *store.Store) (*Set, error) {
+// Uncompressed returns the set as it belongs into an initrd, where a file
+// system's compression takes hold of the whole and no decompressor need be at
+// hand: the modules decompressed, as blobs of the store, with modules.dep,
+// modules.alias and modules.softdep that name them so.
+func (s *Set) Uncompressed(ctx context.Context, st *store.Store) (*tree.Tree, error) {
 	plain := *s
 	plain.modules = slices.Clone(s.modules)
 	err := parallel(ctx, len(plain.modules), func(ctx context.Context, i int, _ *bytes.Buffer) error {
@@ -67,7 +49,13 @@ func (s *Set) Uncompressed(ctx context.Context, st *store.Store) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &plain, nil
+	b := tree.NewBuilder(s.modTime)
+	for i := range plain.modules {
+		if err := b.Put(s.path(plain.modules[i].Path), plain.modules[i].content.node); err != nil {
+			return nil, err
+		}
+	}
+	return plain.index(b, []string{"modules.dep", "modules.alias", "modules.softdep"})
 }
 
 // stored returns the node of the decompressed module. The store remembers which
