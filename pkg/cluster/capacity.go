@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
-	"strings"
 
 	"github.com/slipway-os/slipway/pkg/role"
 )
@@ -12,9 +11,6 @@ import (
 // capacity refuses pod subnets that are too small for all nodes, each of which
 // takes a share. A pod network that is not ours may do without.
 func (c *checker) capacity(f *file, first *role.Role) {
-	if shares(first.Kubeadm) {
-		return
-	}
 	nodes := 0
 	for _, e := range f.Nodes {
 		if e.Role != role.Etcd {
@@ -26,12 +22,9 @@ func (c *checker) capacity(f *file, first *role.Role) {
 		if err != nil {
 			continue
 		}
-		share := 24 // kubeadm's default
-		if p.Addr().Is6() {
-			share = 64
-		}
+		share := first.NodeBits(p.Addr())
 		room := share - p.Bits() // in bits
-		if room < 0 || room > 30 || nodes <= 1<<room {
+		if share == 0 || room < 0 || room > 30 || nodes <= 1<<room {
 			continue
 		}
 		complain := c.errorf
@@ -44,20 +37,4 @@ func (c *checker) capacity(f *file, first *role.Role) {
 		}
 		complain(path, fmt.Sprintf("at least a /%d", share-bits.Len(uint(nodes-1))), "%s: %s is enough for %d node%s, but there are %d", path, p, 1<<room, plural, nodes)
 	}
-}
-
-// shares reports whether raw documents of kubeadm's say how pod subnets are
-// shared.
-func shares(documents []map[string]any) bool {
-	for _, d := range documents {
-		manager, _ := d["controllerManager"].(map[string]any)
-		args, _ := manager["extraArgs"].([]any)
-		for _, a := range args {
-			arg, _ := a.(map[string]any)
-			if name, _ := arg["name"].(string); strings.HasPrefix(name, "node-cidr-mask-size") || name == "allocate-node-cidrs" {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -1,10 +1,11 @@
 package initramfs
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -14,14 +15,18 @@ import (
 const units = "/etc/systemd/system"
 
 // handOver does what systemd would start programs for, or do twice, each time
-// it starts. What the machine's config says otherwise is left to systemd; what
-// fails, it does itself.
-func handOver(root string) {
+// it starts. What the machine's config says otherwise is left to systemd, and so
+// is what an error tells of.
+func handOver(root string) error {
+	var errs []error
 	for _, m := range []struct{ unit, kind, at, data string }{
 		{"dev-hugepages.mount", "hugetlbfs", "/dev/hugepages", ""},
 		{"dev-mqueue.mount", "mqueue", "/dev/mqueue", ""},
 		{"sys-kernel-debug.mount", "debugfs", "/sys/kernel/debug", ""},
 		{"sys-kernel-tracing.mount", "tracefs", "/sys/kernel/tracing", ""},
+		// Of these two, where they are modules, udev's rules see to it later.
+		{"sys-fs-fuse-connections.mount", "fusectl", "/sys/fs/fuse/connections", ""},
+		{"sys-kernel-config.mount", "configfs", "/sys/kernel/config", ""},
 		{"run-lock.mount", "tmpfs", "/run/lock", "mode=1777,size=5242880"},
 	} {
 		if overridden(root, m.unit) {
@@ -32,17 +37,23 @@ func handOver(root string) {
 			flags &^= unix.MS_NOEXEC
 		}
 		at := filepath.Join(root, m.at)
-		os.Mkdir(at, 0o755)
-		unix.Mount(m.kind, at, m.kind, flags, m.data)
+		if !strings.HasPrefix(m.at, "/sys/") { // where the kernel makes what it has
+			if err := os.Mkdir(at, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+				errs = append(errs, err)
+				continue
+			}
+		}
+		switch err := unix.Mount(m.kind, at, m.kind, flags, m.data); {
+		case err == nil, errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENOENT): // the kernel has none
+		default:
+			errs = append(errs, fmt.Errorf("mounting %s: %w", m.at, err))
+		}
 	}
 	if varIsOurs(root) {
-		leave(root, "run/systemd/journal/flushed", "")
+		file := filepath.Join(root, "run/systemd/journal/flushed")
+		errs = append(errs, os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, nil, 0o644))
 	}
-	// systemd-udevd would start ten times as many for each processor: to start
-	// one takes longer than most of what it then does.
-	if n := runtime.NumCPU(); n < 8 {
-		leave(root, "run/udev/udev.conf.d/10-slipway.conf", fmt.Sprintf("children_max=%d\n", 4+2*n))
-	}
+	return errors.Join(errs...)
 }
 
 // varIsOurs tells that nothing is mounted over the state partition's /var, so
@@ -64,11 +75,4 @@ func overridden(root, unit string) bool {
 		}
 	}
 	return false
-}
-
-func leave(root, name, text string) {
-	file := filepath.Join(root, name)
-	if os.MkdirAll(filepath.Dir(file), 0o755) == nil {
-		os.WriteFile(file, []byte(text), 0o644)
-	}
 }

@@ -1,6 +1,7 @@
 package initramfs
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -21,8 +22,8 @@ func TestConfigsMountsAreLeftAlone(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			root := t.TempDir()
-			leave(root, "etc/fstab", "")
-			leave(root, c.file, c.text)
+			lay(t, root, "etc/fstab", "")
+			lay(t, root, c.file, c.text)
 			if got := varIsOurs(root); got != c.journal {
 				t.Errorf("the journal's directory is ours: %t", got)
 			}
@@ -33,7 +34,7 @@ func TestConfigsMountsAreLeftAlone(t *testing.T) {
 	}
 	t.Run("masked", func(t *testing.T) {
 		root := t.TempDir()
-		leave(root, filepath.Join(units, "x"), "")
+		lay(t, root, filepath.Join(units, "x"), "")
 		if err := os.Symlink("/dev/null", filepath.Join(root, units, "sys-kernel-debug.mount")); err != nil {
 			t.Fatal(err)
 		}
@@ -41,4 +42,12 @@ func TestConfigsMountsAreLeftAlone(t *testing.T) {
 			t.Error("it is mounted")
 		}
 	})
+}
+
+func lay(t *testing.T, root, name, text string) {
+	t.Helper()
+	file := filepath.Join(root, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
+	}
 }

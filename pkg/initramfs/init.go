@@ -156,7 +156,9 @@ func (b *boot) run() error {
 			return err
 		}
 	}
-	handOver("/")
+	if err := handOver("/"); err != nil {
+		b.say("%v", err) // no reason not to start
+	}
 	err = unix.Exec("/usr/lib/systemd/systemd", []string{"/sbin/init"}, []string{"PATH=/usr/sbin:/usr/bin"})
 	return fmt.Errorf("starting systemd: %w", err)
 }

@@ -199,12 +199,14 @@ func (r *Role) sizes(c *checker, pods, services []subnet) {
 			c.errorf(s.path, fmt.Sprintf("at least a /%d", bits-4), "%s: %s is too small for services", s.path, s)
 		}
 	}
-	if allocate, _ := r.clusterFlag("controllerManager", "allocate-node-cidrs"); allocate == "false" || r.Init == nil {
+	if r.Init == nil || !r.sharesOut() {
 		return
 	}
 	for _, p := range pods {
-		switch node := r.nodeBits(c, p.Addr()); {
+		node, flag := r.nodeBits(p.Addr())
+		switch {
 		case node == 0:
+			c.errorf(flag.path+".value", fmt.Sprintf("1 to %d", p.Addr().BitLen()), "%s: %s cannot be %q", flag.path, flag.name, flag.value)
 		case p.Bits() > node:
 			c.errorf(p.path, fmt.Sprintf("at least a /%d", node), "%s: %s is too small: each node takes a /%d of it", p.path, p, node)
 		case p.Bits() < node-16:
@@ -213,23 +215,42 @@ func (r *Role) sizes(c *checker, pods, services []subnet) {
 	}
 }
 
-// nodeBits is the length of a node's share of the pods' addresses of a family; 0
-// if that is wrong.
-func (r *Role) nodeBits(c *checker, of netip.Addr) int {
-	name, bits := "node-cidr-mask-size-ipv4", 24
-	if of.Is6() {
-		name, bits = "node-cidr-mask-size-ipv6", 64
-	}
-	text, path := r.clusterFlag("controllerManager", name)
-	if text == "" { // as if it were not given
-		return bits
-	}
-	bits, err := strconv.Atoi(text)
-	if err != nil || bits < 1 || bits > of.BitLen() {
-		c.errorf(path+".value", fmt.Sprintf("1 to %d", of.BitLen()), "%s: %s cannot be %q", path, name, text)
+// sharesOut reports whether each node is given a share of the pods' addresses.
+func (r *Role) sharesOut() bool {
+	allocate, _ := r.clusterFlag("controllerManager", "allocate-node-cidrs")
+	return allocate != "false"
+}
+
+// NodeBits is the length of a node's share of the pods' addresses of a family, as
+// the controller manager gives it; 0 if it gives none.
+func (r *Role) NodeBits(of netip.Addr) int {
+	if !r.sharesOut() {
 		return 0
 	}
+	// This one is for clusters of one family; kubeadm takes no notice of it.
+	if text, _ := r.clusterFlag("controllerManager", "node-cidr-mask-size"); text != "" && len(r.Cluster.PodSubnets) == 1 {
+		bits, _ := strconv.Atoi(text)
+		return bits
+	}
+	bits, _ := r.nodeBits(of)
 	return bits
+}
+
+// nodeBits is NodeBits as kubeadm checks it, and the flag that says so; 0 if that
+// is wrong.
+func (r *Role) nodeBits(of netip.Addr) (int, rawFlag) {
+	f, bits := rawFlag{name: "node-cidr-mask-size-ipv4"}, 24
+	if of.Is6() {
+		f.name, bits = "node-cidr-mask-size-ipv6", 64
+	}
+	if f.value, f.path = r.clusterFlag("controllerManager", f.name); f.value == "" { // as if it were not given
+		return bits, f
+	}
+	bits, err := strconv.Atoi(f.value)
+	if err != nil || bits < 1 || bits > of.BitLen() {
+		return 0, f
+	}
+	return bits, f
 }
 
 // outside refuses an address of the host network that lies inside the
