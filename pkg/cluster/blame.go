@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -12,8 +11,6 @@ import (
 	"github.com/slipway-os/slipway/pkg/document"
 	"github.com/slipway-os/slipway/pkg/role"
 )
-
-var listed = regexp.MustCompile(`^(etcd\.members|virtualIP\.controlPlanes)\[`)
 
 // blame finds what is wrong with a role once more, in a text of which each
 // value has a place of its own, and tells it at the places of the description.
@@ -36,7 +33,7 @@ func (c *checker) blame(merged *yaml.Node, of string, found error) {
 		if d.Pos == useless {
 			continue
 		}
-		if foreign.MatchString(d.Msg) {
+		if errors.Is(d, role.ErrOtherRole) {
 			useless = d.Pos
 		}
 		pos, known := places[[2]int{d.Pos.Line, d.Pos.Column}]
@@ -50,7 +47,7 @@ func (c *checker) blame(merged *yaml.Node, of string, found error) {
 		if c.doc.Has("name") && pos == c.doc.Position("name") {
 			msg = strings.TrimPrefix(msg, "cluster.") // as it is called here
 		}
-		c.found(diag.At(pos, d.Hint, "%s", msg), of)
+		c.found(&diag.Error{Pos: pos, Msg: msg, Hint: d.Hint, Field: d.Field, Kind: d.Kind}, of)
 	}
 }
 
@@ -85,11 +82,9 @@ type misplaced struct {
 	refused []string // roles that it does not go with
 }
 
-var foreign = regexp.MustCompile(`^\S+ does not go with role |^kubeadm\[\d+\]\.kind: .* cannot be given here$`)
-
 // found adds what was found in a node's role.
 func (c *checker) found(p *diag.Error, of string) {
-	if !foreign.MatchString(p.Msg) || !covers(c.doc.Node("all"), p.Pos) {
+	if !errors.Is(p, role.ErrOtherRole) || !covers(c.doc.Node("all"), p.Pos) {
 		c.add(p)
 		return
 	}
@@ -126,9 +121,11 @@ func (c *checker) move(f *file) {
 func (c *checker) echoes() {
 	own := map[diag.Position]bool{}
 	for _, p := range c.problems {
-		own[p.Pos] = own[p.Pos] || strings.HasPrefix(p.Msg, "node.")
+		own[p.Pos] = own[p.Pos] || strings.HasPrefix(p.Field, "node.")
 	}
-	c.problems = slices.DeleteFunc(c.problems, func(p *diag.Error) bool { return own[p.Pos] && listed.MatchString(p.Msg) })
+	c.problems = slices.DeleteFunc(c.problems, func(p *diag.Error) bool {
+		return own[p.Pos] && (strings.HasPrefix(p.Field, "etcd.members[") || strings.HasPrefix(p.Field, "virtualIP.controlPlanes["))
+	})
 }
 
 // covers reports whether something in a value stands at a place.

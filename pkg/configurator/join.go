@@ -51,14 +51,15 @@ func (c *Configurator) joinAsControlPlane() []step {
 		c.kubeconfigsStep("join phase control-plane-prepare kubeconfig"),
 		c.heldPlaneStep("join phase control-plane-prepare control-plane", "kube-apiserver", "kube-controller-manager", "kube-scheduler"),
 	)
-	// A cluster that signs nothing yet gets no more etcd members, and waits for
-	// none of them.
-	steps = append(append(steps, c.shareSteps()...), c.kubeletStep("join phase kubelet-start"), c.admittedStep())
+	steps = append(append(steps, c.shareSteps()...), c.kubeletStep("join phase kubelet-start"))
 	if c.role.Etcd == nil {
 		steps = append(steps, step{name: "etcd", doing: "joining etcd", run: c.joinEtcd, next: "a control plane that was joining and is gone keeps etcd from taking others: start it again, or `etcdctl member remove` it", clean: c.dropTornEtcd})
 	}
 	return append(steps,
 		c.releaseStep("serve", "starting the API server", "kube-apiserver"),
+		// Its kubelet asks for its certificate through the API server of its own
+		// node, which needs etcd.
+		c.admittedStep(),
 		step{name: "api", doing: "waiting for the API server of this node", run: c.waitOwnAPI, next: podsTellMore},
 		c.releaseStep("managers", "starting controller manager and scheduler", "kube-controller-manager", "kube-scheduler"),
 		c.phaseStep("mark", "marking the node as control plane", "join phase control-plane-join mark-control-plane"),

@@ -47,8 +47,8 @@ func TestStepsOfEachRole(t *testing.T) {
 	for _, c := range []struct{ name, role, want string }{
 		{"a cluster's first", minimal, "node images network authorities vacant certificates kubeconfigs etcd control-plane kubelet api managers subnet proxy pod-network token admin config mark joined dns coredns manifests ready"},
 		{"without add-ons", minimal + "kubeadm: [{kind: ClusterConfiguration, proxy: {disabled: true}, dns: {disabled: true}}]\n", "node images network authorities vacant certificates kubeconfigs etcd control-plane kubelet api managers subnet pod-network token admin config mark joined manifests ready"},
-		{"one more control plane", joinPair, "node images network cluster certificates kubeconfigs control-plane kubelet admitted etcd serve api managers mark ready"},
-		{"one with etcd elsewhere", joinPair + "etcd: {members: [{name: e1, ip: 192.0.2.12}]}\n", "node images network cluster certificates kubeconfigs control-plane kubelet admitted serve api managers mark ready"},
+		{"one more control plane", joinPair, "node images network cluster certificates kubeconfigs control-plane kubelet etcd serve admitted api managers mark ready"},
+		{"one with etcd elsewhere", joinPair + "etcd: {members: [{name: e1, ip: 192.0.2.12}]}\n", "node images network cluster certificates kubeconfigs control-plane kubelet serve admitted api managers mark ready"},
 		{"worker", worker, "node images network cluster kubelet admitted ready"},
 		{"etcd member", member, "node images members etcd kubelet promoted ready"},
 	} {

@@ -43,6 +43,9 @@ type Error struct {
 	Pos  Position
 	Msg  string
 	Hint string // what to do; without parentheses
+	// Field is the path of the value that is wrong in its document, if it is known.
+	Field string
+	Kind  error // what kind of fault it is, for errors.Is; or nil
 }
 
 func (e *Error) Error() string {
@@ -55,6 +58,9 @@ func (e *Error) Error() string {
 	}
 	return s
 }
+
+// Unwrap returns what kind of fault it is.
+func (e *Error) Unwrap() error { return e.Kind }
 
 // Is makes every positioned error bad input.
 func (e *Error) Is(target error) bool { return target == errInput }

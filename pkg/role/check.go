@@ -13,6 +13,9 @@ import (
 	"github.com/slipway-os/slipway/pkg/document"
 )
 
+// ErrOtherRole is the kind of a problem: what is said goes with other roles only.
+var ErrOtherRole = errors.New("goes with other roles")
+
 // checker collects problems.
 type checker struct {
 	doc      *document.Document
@@ -61,8 +64,18 @@ func split(err error) []error {
 }
 
 func (c *checker) errorf(path, hint, format string, args ...any) {
+	c.tell(path, nil, diag.At(c.doc.Position(path), hint, format, args...))
+}
+
+// foreignf is errorf for what only nodes of other roles do.
+func (c *checker) foreignf(path, hint, format string, args ...any) {
+	c.tell(path, ErrOtherRole, diag.At(c.doc.Position(path), hint, format, args...))
+}
+
+func (c *checker) tell(path string, kind error, problem *diag.Error) {
 	if !c.unread(path) {
-		c.problems = append(c.problems, diag.At(c.doc.Position(path), hint, format, args...))
+		problem.Field, problem.Kind = path, kind
+		c.problems = append(c.problems, problem)
 	}
 }
 

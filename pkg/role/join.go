@@ -69,14 +69,14 @@ func (r *Role) checkKind(c *checker) {
 	case Worker:
 		switch {
 		case init:
-			c.errorf("init", "only a control-plane starts a cluster; write join: {}", "init does not go with role %q", r.Role)
+			c.foreignf("init", "only a control-plane starts a cluster; write join: {}", "init does not go with role %q", r.Role)
 		case !join:
 			c.errorf("", "write join: {}, if its credentials lie on the node, or give a token", "join is missing")
 		}
 	case Etcd:
 		for _, field := range []string{"init", "join"} {
 			if c.doc.Has(field) {
-				c.errorf(field, "leave it out", "%s does not go with role %q: etcd members find each other by etcd.members", field, r.Role)
+				c.foreignf(field, "leave it out", "%s does not go with role %q: etcd members find each other by etcd.members", field, r.Role)
 			}
 		}
 	}
@@ -122,7 +122,7 @@ func (r *Role) checkJoin(c *checker) {
 		case !certificateKeyPattern.MatchString(j.CertificateKey):
 			c.errorf("join.certificateKey", "64 digits of 0-9 and a-f, as kubeadm init phase upload-certs prints", "join.certificateKey is not a key")
 		case r.Role == Worker:
-			c.errorf("join.certificateKey", "leave it out", "join.certificateKey does not go with role %q: it opens the keys of the whole cluster", r.Role)
+			c.foreignf("join.certificateKey", "leave it out", "join.certificateKey does not go with role %q: it opens the keys of the whole cluster", r.Role)
 		}
 	}
 	for _, with := range []string{"join.caCertHashes", "join.certificateKey"} {
@@ -139,7 +139,7 @@ func (r *Role) checkEtcd(c *checker) {
 		c.errorf("", "etcd: {members: [{name: …, ip: …}]} names all of them", "etcd is missing")
 		return
 	case r.Role == Worker && c.doc.Has("etcd"):
-		c.errorf("etcd", "leave it out", "etcd does not go with role %q", r.Role)
+		c.foreignf("etcd", "leave it out", "etcd does not go with role %q", r.Role)
 		return
 	case !c.doc.Has("etcd"):
 		return
@@ -237,11 +237,11 @@ func (r *Role) checkForeign(c *checker) {
 	}
 	for _, field := range fields {
 		if c.doc.Has(field) {
-			c.errorf(field, "leave it out", "%s does not go with role %q", field, r.Role)
+			c.foreignf(field, "leave it out", "%s does not go with role %q", field, r.Role)
 		}
 	}
 	if c.doc.Has("manifests") {
-		c.errorf("manifests", "give them to the control plane that starts the cluster: it applies them", "manifests does not go with role %q", r.Role)
+		c.foreignf("manifests", "give them to the control plane that starts the cluster: it applies them", "manifests does not go with role %q", r.Role)
 	}
 }
 

@@ -43,7 +43,7 @@ func (r *Role) checkRaw(c *checker) {
 			c.fields(path, kind, d)
 			r.checkFlags(c, path, kind, d)
 			if _, given := d["controlPlane"]; given && kind == "JoinConfiguration" && r.Role == Worker {
-				c.errorf(path+".controlPlane", "leave it out, or write role: control-plane", "%s.controlPlane does not go with role %q", path, r.Role)
+				c.foreignf(path+".controlPlane", "leave it out, or write role: control-plane", "%s.controlPlane does not go with role %q", path, r.Role)
 			}
 			continue
 		case kind == "":
@@ -57,7 +57,7 @@ func (r *Role) checkRaw(c *checker) {
 		case "KubeProxyConfiguration":
 			hint = "give its fields in kubeProxy:"
 		}
-		c.errorf(path+".kind", hint, "%s.kind: %q cannot be given here", path, kind)
+		c.foreignf(path+".kind", hint, "%s.kind: %q cannot be given here", path, kind)
 	}
 }
 
