@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +33,7 @@ type api struct {
 	asked   []string // method, path and who asks
 	failing int      // how many requests to refuse first
 	refuse  string   // what to say to the next PATCH
+	version int      // of the object that was written last
 }
 
 func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -70,7 +72,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, `{"message":"already exists"}`, http.StatusConflict)
 			return
 		}
-		a.objects[name] = string(body)
+		a.objects[name] = a.versioned(body)
 	case http.MethodPut, http.MethodPatch:
 		if a.refuse != "" && r.Method == http.MethodPatch {
 			w.WriteHeader(http.StatusUnprocessableEntity)
@@ -78,8 +80,22 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.refuse = ""
 			return
 		}
-		a.objects[r.URL.Path] = string(body)
+		a.objects[r.URL.Path] = a.versioned(body)
 	}
+}
+
+// versioned returns an object as it is stored, if it is one.
+func (a *api) versioned(body []byte) string {
+	var o map[string]any
+	json.Unmarshal(body, &o)
+	metadata, ok := o["metadata"].(map[string]any)
+	if !ok {
+		return string(body)
+	}
+	a.version++
+	metadata["resourceVersion"] = strconv.Itoa(a.version)
+	stored, _ := json.Marshal(o)
+	return string(stored)
 }
 
 func (a *api) object(path string) string {

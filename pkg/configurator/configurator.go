@@ -47,6 +47,7 @@ type Configurator struct {
 	phase func(ctx context.Context, phase, config string, args ...string) error
 	// systemctl asks systemd.
 	systemctl func(ctx context.Context, args ...string) error
+	turn      func() // ends the node's turn at joining, if it has it
 }
 
 // New reads the role and the image's description, and checks the one against
@@ -107,6 +108,7 @@ func (c *Configurator) Run(ctx context.Context) error {
 	if err := engine.until(ctx, "", func(context.Context) error { return c.needConfig(steps) }); err != nil {
 		return err
 	}
+	defer c.endTurn()
 	if err := engine.run(ctx, steps); err != nil {
 		return err
 	}

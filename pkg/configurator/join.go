@@ -56,11 +56,11 @@ func (c *Configurator) joinAsControlPlane() []step {
 		steps = append(steps, step{name: "etcd", doing: "joining etcd", run: c.joinEtcd, next: "a control plane that was joining and is gone keeps etcd from taking others: start it again, or `etcdctl member remove` it", clean: c.dropTornEtcd})
 	}
 	return append(steps,
-		c.releaseStep("serve", "starting the API server", "kube-apiserver"),
+		c.serveStep(),
 		// Its kubelet asks for its certificate through the API server of its own
 		// node, which needs etcd.
 		c.admittedStep(),
-		step{name: "api", doing: "waiting for the API server of this node", run: c.waitOwnAPI, next: podsTellMore},
+		step{name: "api", doing: "waiting for the API server of this node", run: c.waitServing, next: podsTellMore},
 		c.releaseStep("managers", "starting controller manager and scheduler", "kube-controller-manager", "kube-scheduler"),
 		c.phaseStep("mark", "marking the node as control plane", "join phase control-plane-join mark-control-plane"),
 		c.joinedStep(),
@@ -260,51 +260,6 @@ func unreached(server string, err error) string {
 		return fmt.Sprintf("nobody answers at %s yet: %v", server, network.Err)
 	}
 	return fmt.Sprintf("nobody answers at %s yet", server)
-}
-
-// joinEtcd lets the etcd cluster grow by this node, while no other control
-// plane does: etcd takes them one by one.
-func (c *Configurator) joinEtcd(ctx context.Context) error {
-	client, err := c.client()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	lease := client.Lease("slipway-etcd-join", c.pinned.NodeName)
-	err = c.waitFor(ctx, c.forCluster(client.Server()), func(ctx context.Context) (string, error) {
-		other, err := lease.Take(ctx)
-		if other != "" {
-			return "control plane " + other + " is joining etcd; one at a time", err
-		}
-		return "", err
-	})
-	if err != nil {
-		return err
-	}
-	if err := c.growEtcd(ctx, lease); err != nil {
-		// Who waits for its turn looks every now and then, and may be the one
-		// that etcd waits for.
-		select {
-		case <-ctx.Done():
-		case <-time.After(2 * c.forCluster("").most):
-		}
-		return err
-	}
-	return nil
-}
-
-// growEtcd makes this node a member of etcd.
-func (c *Configurator) growEtcd(ctx context.Context, lease *kubeapi.Lease) error {
-	defer lease.Keep(ctx)()
-	ctx, stop := context.WithCancel(ctx)
-	kept := make(chan error, 1)
-	go func() { kept <- c.keepEtcd(ctx) }()
-	err := c.phase(ctx, "join phase etcd-join", c.path(kubeadmFile))
-	stop()
-	if lost := <-kept; err == nil {
-		err = lost
-	}
-	return err
 }
 
 // keepEtcd puts etcd's manifest on the disk once kubeadm has written it, and
