@@ -1,7 +1,9 @@
 package qemutests
 
 import (
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
@@ -54,15 +56,35 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestDamagedState boots a disk whose state partition the kernel once found an
+// error on.
+func TestDamagedState(t *testing.T) {
+	t.Parallel()
+	f, err := os.Open(image(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	at := partitions(t)["state"].Offset + 1024
+	var super [1024]byte // struct ext4_super_block
+	if _, err := f.ReadAt(super[:], at); err != nil {
+		t.Fatal(err)
+	}
+	super[0x3a] |= 2 // s_state: EXT4_ERROR_FS
+	binary.LittleEndian.PutUint32(super[0x3fc:], ^crc32.Checksum(super[:0x3fc], crc32.MakeTable(crc32.Castagnoli)))
+	s := newScene(t).login()
+	s.poke(map[int64]byte{at + 0x3a: super[0x3a], at + 0x3fc: super[0x3fc], at + 0x3fd: super[0x3fd], at + 0x3fe: super[0x3fe], at + 0x3ff: super[0x3ff]})
+	m := s.start()
+	for _, text := range []string{"IS DAMAGED: checking it", "is mended", "config applied"} {
+		m.say(text)
+	}
+}
+
 // flip changes one bit of the machine's disk; the image stays as it is.
 func (s *scene) flip(offset int64) {
 	s.t.Helper()
-	base, err := filepath.Abs(s.image)
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	var b [1]byte
-	f, err := os.Open(base)
+	f, err := os.Open(s.image)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -70,9 +92,22 @@ func (s *scene) flip(offset int64) {
 	if _, err := f.ReadAt(b[:], offset); err != nil {
 		s.t.Fatal(err)
 	}
+	s.poke(map[int64]byte{offset: b[0] ^ 0x10})
+}
+
+// poke changes bytes of the machine's disk, by their offsets; the image stays as
+// it is.
+func (s *scene) poke(bytes map[int64]byte) {
+	s.t.Helper()
+	base, err := filepath.Abs(s.image)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	disk := filepath.Join(s.dir, "disk.qcow2")
 	tool(s.t, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, disk, fmt.Sprint(s.opts.DiskSize))
-	tool(s.t, "qemu-io", "-c", fmt.Sprintf("write -P %d %d 1", b[0]^0x10, offset), disk)
+	for at, b := range bytes {
+		tool(s.t, "qemu-io", "-c", fmt.Sprintf("write -P %d %d 1", b, at), disk)
+	}
 }
 
 func partitions(t *testing.T) map[string]gpt.Partition {

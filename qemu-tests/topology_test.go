@@ -274,12 +274,12 @@ func (c *cluster) loseDisk(etcd []*member) {
 	}
 	c.start(lost)
 	m := lost.machine.in(c.t)
-	line, err := m.console.match(m.ctx, m.vm, regexp.MustCompile(`member remove [0-9a-f]+`))
+	line, err := m.console.match(m.ctx, m.vm, regexp.MustCompile(`member remove [0-9a-f]+\s`))
 	if err != nil {
 		c.t.Fatalf("waiting for what to do: %v; the console ends with:\n%s", err, m.console.end())
 	}
 	const ctl = "cd /etc/kubernetes/pki/etcd && etcdctl --cacert ca.crt --cert peer.crt --key peer.key "
-	other.machine.in(c.t).run(ctl + line)
+	other.machine.in(c.t).run(ctl + strings.TrimSpace(line))
 	c.in(c.t).joined(lost)
 	list := other.machine.in(c.t).run(ctl + "member list --write-out=simple")
 	if strings.Count(list, "started") != len(etcd) || strings.Count(list, "false") != len(etcd) { // false: no learner

@@ -153,7 +153,8 @@ func readInt(name string) (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(string(data)), 10, 64)
 }
 
-// Mount mounts the state partition and lets its file system fill it.
+// Mount mounts the state partition and lets its file system fill it. What fails
+// leaves it unmounted.
 func (d *Disk) Mount(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -161,6 +162,14 @@ func (d *Disk) Mount(dir string) error {
 	if err := unix.Mount(d.State, dir, "ext4", unix.MS_NOATIME, ""); err != nil {
 		return fmt.Errorf("mounting the state partition %s: %w", d.State, err)
 	}
+	if err := d.fill(dir); err != nil {
+		return errors.Join(err, unix.Unmount(dir, 0))
+	}
+	return nil
+}
+
+// fill lets the mounted file system of the state partition fill it.
+func (d *Disk) fill(dir string) error {
 	sectors, err := readInt(filepath.Join("/sys/class/block", filepath.Base(d.State), "size"))
 	if err != nil {
 		return err
@@ -182,18 +191,10 @@ func (d *Disk) Mount(dir string) error {
 // LastWrite returns when the state partition was last written to, by the clock
 // of that time: a time that has passed, whatever the clock says now.
 func (d *Disk) LastWrite() (time.Time, error) {
-	f, err := os.Open(d.State)
+	super, err := d.superblock()
 	if err != nil {
 		return time.Time{}, err
 	}
-	defer f.Close()
-	// struct ext4_super_block (Linux, fs/ext4/ext4.h): s_wtime and s_wtime_hi.
-	var super [1024]byte
-	if _, err := f.ReadAt(super[:], 1024); err != nil {
-		return time.Time{}, fmt.Errorf("reading the state partition %s: %w", d.State, err)
-	}
-	if binary.LittleEndian.Uint16(super[0x38:]) != 0xef53 {
-		return time.Time{}, fmt.Errorf("the state partition %s holds no ext4", d.State)
-	}
+	// s_wtime and s_wtime_hi
 	return time.Unix(int64(super[0x274])<<32|int64(binary.LittleEndian.Uint32(super[0x30:])), 0), nil
 }
