@@ -21,7 +21,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("without a status: %v", err)
 	}
 	report := status.NewReporter(file, func(string, ...any) {}, func() time.Duration { return 0 })
-	report.Step("node", "finding out name", 1, 18)
+	report.Step("node", "finding out name", "is a cable in?", 1, 18)
 	report.Failed(errors.New("no address"), "is a cable in?", time.Second)
 	if err := printStatus(&out, file, "text"); err != nil {
 		t.Fatal(err)

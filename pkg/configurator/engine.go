@@ -21,7 +21,7 @@ type step struct {
 	run   func(context.Context) error
 	// clean removes what an interrupted attempt may have left half-written.
 	clean func() error
-	// next is what a person can do if the step keeps failing.
+	// next is what a person can do if the step keeps failing, or waiting.
 	next string
 	// always means at every boot, not once.
 	always bool
@@ -42,7 +42,7 @@ func (e *engine) run(ctx context.Context, steps []step) error {
 		if e.journal.Done(s.name) && !s.always {
 			continue
 		}
-		e.status.Step(s.name, s.doing, i+1, len(steps))
+		e.status.Step(s.name, s.doing, s.next, i+1, len(steps))
 		if err := e.until(ctx, s.next, func(ctx context.Context) error { return e.attempt(ctx, s) }); err != nil {
 			return err
 		}

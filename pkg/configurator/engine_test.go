@@ -166,6 +166,30 @@ func TestRetries(t *testing.T) {
 	}
 }
 
+// What a person can do is shown while a step waits, too, not only when it fails.
+func TestAWaitShowsWhatToDo(t *testing.T) {
+	n, _, _ := newCluster(t, map[string]string{})
+	file := filepath.Join(t.TempDir(), "slipway/status.json")
+	n.status = status.NewReporter(file, func(string, ...any) {}, func() time.Duration { return 0 })
+	e := newEngine(t, t.TempDir())
+	e.status = n.status
+	var seen status.Status
+	must(t, e.run(t.Context(), []step{{name: "a", doing: "doing a", next: "look there", run: func(ctx context.Context) error {
+		asked := 0
+		return n.waitFor(ctx, n.local(), func(context.Context) (string, error) {
+			if asked++; asked == 1 {
+				return "b", nil
+			}
+			var err error
+			seen, err = status.Read(file)
+			return "", err
+		})
+	}}}))
+	if seen.State != status.Waiting || seen.Cause != "b" || seen.Next != "look there" {
+		t.Errorf("while it waited the status was %+v", seen)
+	}
+}
+
 // What cannot be mended by trying again is not tried again.
 func TestFatal(t *testing.T) {
 	e := newEngine(t, t.TempDir())

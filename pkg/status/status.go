@@ -77,6 +77,9 @@ type Reporter struct {
 	shown string    // what the login prompts were last told to show anew
 	last  string    // failure that was last said
 	lapse time.Time // until when it need not be said again
+	next  string    // what a person can do if the step does not get on
+	told  bool      // the consoles said so in this step
+	hint  *time.Timer
 }
 
 // NewReporter returns a reporter that says lines by say and writes the status
@@ -85,9 +88,11 @@ func NewReporter(file string, say func(string, ...any), uptime func() time.Durat
 	return &Reporter{say: say, uptime: uptime, file: file}
 }
 
-// Step says that a step begins.
-func (r *Reporter) Step(name, doing string, number, of int) {
+// Step says that a step begins, and next what a person can do if it does not
+// get on.
+func (r *Reporter) Step(name, doing, next string, number, of int) {
 	r.change(func(s *Status) {
+		r.expect(next)
 		*s = Status{State: Working, Step: name, Doing: doing, Number: number, Of: of, Since: time.Now().UTC(), Warnings: s.Warnings}
 		r.last = ""
 	})
@@ -108,17 +113,50 @@ func (r *Reporter) Warn(text string) {
 	r.say("WARNING: %s", text)
 }
 
-// Waiting says what a step waits for.
+// Waiting says what a step waits for. What a person can do about it is in the
+// status at once, but most waits end by themselves: the consoles only say it
+// if this one lasts.
 func (r *Reporter) Waiting(cause string) {
-	r.change(func(s *Status) { s.State, s.Cause, s.Next = Waiting, cause, "" })
+	r.change(func(s *Status) {
+		s.State, s.Cause, s.Next = Waiting, cause, r.next
+		if r.hint == nil && r.next != "" && !r.told {
+			r.hint = time.AfterFunc(again, r.remind)
+		}
+	})
 	r.say("      waiting: %s", cause)
+}
+
+// remind says on the consoles what can be done about a wait, once in a step.
+func (r *Reporter) remind() {
+	r.mu.Lock()
+	next, due := r.next, r.hint != nil && !r.told
+	r.told = r.told || due
+	r.mu.Unlock()
+	if due {
+		r.say("        %s", next)
+	}
+}
+
+// quiet ends a wait before the consoles said what can be done about it.
+func (r *Reporter) quiet() {
+	if r.hint != nil {
+		r.hint.Stop()
+		r.hint = nil
+	}
+}
+
+// expect begins what a person can do something else about.
+func (r *Reporter) expect(next string) {
+	r.quiet()
+	r.next, r.told = next, false
 }
 
 // Resumed says that what a step waited for is there.
 func (r *Reporter) Resumed() {
 	r.change(func(s *Status) {
+		r.quiet()
 		if s.State == Waiting {
-			s.State, s.Cause = Working, ""
+			s.State, s.Cause, s.Next = Working, "", ""
 		}
 	})
 }
@@ -126,6 +164,7 @@ func (r *Reporter) Resumed() {
 // NoRole says that the node waits for a role, and where it looks for it.
 func (r *Reporter) NoRole(file string) {
 	r.change(func(s *Status) {
+		r.expect("")
 		*s = Status{State: Waiting, Since: time.Now().UTC(), Cause: "this node has no role yet", Next: "lay it down as " + file + ", or start a fresh disk with a config that has one"}
 	})
 	r.say("WAITING FOR A ROLE: lay it down as %s, or start a fresh disk with a config that has one", file)
@@ -139,6 +178,7 @@ const again = time.Minute
 func (r *Reporter) Failed(err error, next string, retry time.Duration) {
 	known := false
 	r.change(func(s *Status) {
+		r.quiet()
 		s.State, s.Cause, s.Next = Failed, err.Error(), next
 		if retry == 0 {
 			s.State = Refused
@@ -188,6 +228,7 @@ func (r *Reporter) Ready(s Summary, again bool) {
 	}
 	r.say("NODE READY: %s (%s), %s of cluster %q, Kubernetes %s, %.0f s after the start", s.Node, s.Address, s.Role, s.Cluster, s.Version, s.Uptime)
 	r.change(func(now *Status) {
+		r.expect("")
 		*now = Status{State: Ready, Since: time.Now().UTC(), Summary: &s, Warnings: now.Warnings}
 	})
 }

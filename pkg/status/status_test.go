@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/slipway-os/slipway/pkg/diag"
@@ -63,17 +64,21 @@ func TestReports(t *testing.T) {
 		want status.Status
 	}{
 		{
-			"a step begins", func(d *desk) { d.Step("node", "finding out name", 1, 18) },
+			"a step begins", func(d *desk) { d.Step("node", "finding out name", "is a cable in?", 1, 18) },
 			[]string{" 1/18 finding out name"},
 			status.Status{State: "working", Step: "node", Number: 1, Of: 18, Doing: "finding out name"},
 		},
 		{
-			"it waits", func(d *desk) { d.Step("node", "finding out name", 1, 18); d.Waiting("no address") },
+			"it waits", func(d *desk) { d.Step("node", "finding out name", "is a cable in?", 1, 18); d.Waiting("no address") },
 			[]string{" 1/18 finding out name", "      waiting: no address"},
-			status.Status{State: "waiting", Step: "node", Number: 1, Of: 18, Doing: "finding out name", Cause: "no address"},
+			status.Status{State: "waiting", Step: "node", Number: 1, Of: 18, Doing: "finding out name", Cause: "no address", Next: "is a cable in?"},
 		},
 		{
-			"it goes on when that is there", func(d *desk) { d.Step("node", "finding out name", 1, 18); d.Waiting("no address"); d.Resumed() },
+			"it goes on when that is there", func(d *desk) {
+				d.Step("node", "finding out name", "is a cable in?", 1, 18)
+				d.Waiting("no address")
+				d.Resumed()
+			},
 			[]string{" 1/18 finding out name", "      waiting: no address"},
 			status.Status{State: "working", Step: "node", Number: 1, Of: 18, Doing: "finding out name"},
 		},
@@ -83,7 +88,10 @@ func TestReports(t *testing.T) {
 			status.Status{State: "waiting", Cause: "this node has no role yet", Next: "lay it down as /etc/role.yaml, or start a fresh disk with a config that has one"},
 		},
 		{
-			"it fails, and is tried again", func(d *desk) { d.Step("node", "finding out name", 1, 18); d.Failed(wrong, "do this", time.Second) },
+			"it fails, and is tried again", func(d *desk) {
+				d.Step("node", "finding out name", "is a cable in?", 1, 18)
+				d.Failed(wrong, "do this", time.Second)
+			},
 			[]string{" 1/18 finding out name", "FAILED: wrong", "        do this", "        trying again every 1s"},
 			status.Status{State: "failed", Step: "node", Number: 1, Of: 18, Doing: "finding out name", Cause: "wrong", Next: "do this"},
 		},
@@ -108,17 +116,17 @@ func TestReports(t *testing.T) {
 			status.Status{State: "refused", Cause: "role.yaml:1:1: wrong", Next: "mend the role where it lies (it is read again at once), or start a fresh disk with a config that is right"},
 		},
 		{
-			"it goes on after a failure", func(d *desk) { d.Failed(wrong, "do this", time.Second); d.Step("images", "checking", 2, 18) },
+			"it goes on after a failure", func(d *desk) { d.Failed(wrong, "do this", time.Second); d.Step("images", "checking", "", 2, 18) },
 			[]string{"FAILED: wrong", "        do this", "        trying again every 1s", " 2/18 checking"},
 			status.Status{State: "working", Step: "images", Number: 2, Of: 18, Doing: "checking"},
 		},
 		{
-			"a warning stays", func(d *desk) { d.Warn("mind this"); d.Warn("mind this"); d.Step("images", "checking", 2, 18) },
+			"a warning stays", func(d *desk) { d.Warn("mind this"); d.Warn("mind this"); d.Step("images", "checking", "", 2, 18) },
 			[]string{"WARNING: mind this", "WARNING: mind this", " 2/18 checking"},
 			status.Status{State: "working", Step: "images", Number: 2, Of: 18, Doing: "checking", Warnings: []string{"mind this"}},
 		},
 		{
-			"Ready", func(d *desk) { d.Step("ready", "waiting", 18, 18); d.Note("a note"); d.Ready(summary(), false) },
+			"Ready", func(d *desk) { d.Step("ready", "waiting", "", 18, 18); d.Note("a note"); d.Ready(summary(), false) },
 			[]string{"18/18 waiting", "      a note", "timings: certificates 1.2s", `NODE READY: cp1 (192.0.2.10), control-plane of cluster "demo", Kubernetes v1.37.2, 99 s after the start`},
 			func() status.Status {
 				s := summary()
@@ -150,6 +158,68 @@ func TestReports(t *testing.T) {
 	}
 }
 
+// What a person can do about a wait is in the status at once, and on the
+// consoles once in a step, a minute after it began to wait.
+func TestALongWait(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(*desk)
+		want int // how often it was said
+	}{
+		{"not yet a minute", func(d *desk) { d.Waiting("a"); time.Sleep(59 * time.Second) }, 0},
+		{"a minute", func(d *desk) { d.Waiting("a"); time.Sleep(time.Minute) }, 1},
+		{"a minute, for this and that", func(d *desk) {
+			for range 7 {
+				d.Waiting("a")
+				time.Sleep(5 * time.Second)
+				d.Waiting("b")
+				time.Sleep(5 * time.Second)
+			}
+		}, 1},
+		{"for hours", func(d *desk) { d.Waiting("a"); time.Sleep(time.Hour); d.Waiting("b"); time.Sleep(time.Hour) }, 1},
+		{"and again in the same step", func(d *desk) {
+			for range 2 {
+				d.Waiting("a")
+				time.Sleep(time.Hour)
+				d.Resumed()
+			}
+		}, 1},
+		{"it came before", func(d *desk) { d.Waiting("a"); d.Resumed(); time.Sleep(time.Hour) }, 0},
+		{"it failed before", func(d *desk) { d.Waiting("a"); d.Failed(errors.New("b"), "", time.Second); time.Sleep(time.Hour) }, 0},
+		{"the step ended before", func(d *desk) {
+			d.Waiting("a")
+			d.Step("images", "checking", "something else", 2, 18)
+			time.Sleep(time.Hour)
+		}, 0},
+		{"Ready before", func(d *desk) { d.Waiting("a"); d.Ready(summary(), true); time.Sleep(time.Hour) }, 0},
+		{"in the next step too", func(d *desk) {
+			for range 2 {
+				d.Step("node", "finding out name", "is a cable in?", 1, 18)
+				d.Waiting("a")
+				time.Sleep(time.Hour)
+			}
+		}, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDesk(t)
+				d.Step("node", "finding out name", "is a cable in?", 1, 18)
+				c.do(d)
+				synctest.Wait()
+				count := 0
+				for _, line := range d.said {
+					if line == "        is a cable in?" {
+						count++
+					}
+				}
+				if count != c.want {
+					t.Errorf("said %d times, want %d: %q", count, c.want, d.said)
+				}
+			})
+		})
+	}
+}
+
 // The file is whole whenever it is read, and what cannot be written stops
 // nobody.
 func TestTheFile(t *testing.T) {
@@ -158,7 +228,7 @@ func TestTheFile(t *testing.T) {
 	go func() {
 		defer close(done)
 		for i := range 100 {
-			d.Step("step", strings.Repeat("x", i*50), i, 100)
+			d.Step("step", strings.Repeat("x", i*50), "", i, 100)
 		}
 	}()
 	for reads := 0; ; {
@@ -182,7 +252,7 @@ func TestTheFile(t *testing.T) {
 		t.Errorf("torn: %+v, %v", s, err)
 	}
 	nowhere := status.NewReporter("/proc/nowhere/status.json", func(string, ...any) {}, func() time.Duration { return 0 })
-	nowhere.Step("a", "b", 1, 1)
+	nowhere.Step("a", "b", "", 1, 1)
 }
 
 func TestScreen(t *testing.T) {
@@ -233,7 +303,7 @@ func TestLoginPrompts(t *testing.T) {
 		}
 		return string(data)
 	}
-	d.Step("node", "finding out name", 1, 18)
+	d.Step("node", "finding out name", "is a cable in?", 1, 18)
 	if drawn() {
 		t.Error("drawn anew for a step")
 	}
