@@ -24,7 +24,7 @@ func (c *Configurator) shareSteps() []step {
 
 // share starts what gives the shared address to one of the control planes, and
 // passes connections to it on to all. Later boots start it by themselves, unless
-// the role names other control planes by then.
+// the role names other control planes by then; whether they did is looked at.
 func (c *Configurator) share(ctx context.Context) error {
 	if _, err := c.role.VirtualIP.Rank(c.pinned.NodeIP); err != nil {
 		return &FatalError{diag.At(c.role.Position("virtualIP.controlPlanes"), "name it there, or give the node node.ip", "%v", err)}
@@ -50,10 +50,10 @@ func (c *Configurator) share(ctx context.Context) error {
 			return err
 		}
 	}
-	if same {
-		return nil
-	}
 	units := []string{"haproxy.service", "keepalived.service"}
+	if same { // what runs is left alone
+		return c.systemctl(ctx, append([]string{"start"}, units...)...)
+	}
 	if err := c.systemctl(ctx, append([]string{"enable"}, units...)...); err != nil {
 		return err
 	}
