@@ -271,7 +271,9 @@ type configMap struct {
 
 // dns writes CoreDNS's configuration before kubeadm would, and at later boots
 // follows a resolver that came or went: with a forwarder and no resolver
-// CoreDNS does not start. A configuration of the user's own stays.
+// CoreDNS does not start. But the configuration is that of all control planes:
+// one that starts before its resolvers are known does not take the others'
+// away. A configuration of the user's own stays.
 func (c *Configurator) dns(ctx context.Context) error {
 	client, err := c.client()
 	if err != nil {
@@ -293,9 +295,21 @@ func (c *Configurator) dns(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	wanted, ok := corefile(c.role.Cluster.DNSDomain, c.hasResolver(), found, old.Data["Corefile"])
+	upstream := c.hasResolver()
+	wanted, ok := corefile(c.role.Cluster.DNSDomain, upstream, found, old.Data["Corefile"])
 	if !ok {
 		return nil
+	}
+	if found && !upstream && c.journal.Done(ready) {
+		alone, err := c.isOnlyPlane(ctx, client)
+		if err != nil {
+			return err
+		}
+		if !alone {
+			c.status.Warn("this node knows no resolver: cluster DNS goes on with those of the other control planes; a pod of CoreDNS on this node does not start like that, delete it once there is a resolver")
+			return nil
+		}
+		c.status.Warn("this node knows no resolver: cluster DNS only knows the cluster's own names, until this node starts with one")
 	}
 	method, path := http.MethodPost, all
 	if found {
@@ -309,6 +323,23 @@ func (c *Configurator) dns(ctx context.Context) error {
 		return fmt.Errorf("writing the configuration of CoreDNS: %w", err)
 	}
 	return nil
+}
+
+// isOnlyPlane says whether the cluster has no other control planes, which
+// alone run CoreDNS.
+func (c *Configurator) isOnlyPlane(ctx context.Context, client *kubeapi.Client) (alone bool, err error) {
+	var planes struct {
+		Items []struct{ Metadata struct{ Name string } }
+	}
+	err = c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) {
+		return "", client.Get(ctx, "/api/v1/nodes?labelSelector=node-role.kubernetes.io%2Fcontrol-plane", &planes)
+	})
+	for _, p := range planes.Items {
+		if p.Metadata.Name != c.pinned.NodeName {
+			return false, err
+		}
+	}
+	return true, err
 }
 
 // corefile returns what CoreDNS's configuration is to be, and whether it has

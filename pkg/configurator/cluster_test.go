@@ -182,6 +182,45 @@ func TestDNS(t *testing.T) {
 	}
 }
 
+// A control plane that starts without a resolver does not take those of others
+// away from the cluster.
+func TestDNSAtALaterBoot(t *testing.T) {
+	with, without := kubeadm.Corefile("cluster.local", true), kubeadm.Corefile("cluster.local", false)
+	const alone, others = `{"items":[{"metadata":{"name":"cp1"}}]}`, `{"items":[{"metadata":{"name":"cp1"}},{"metadata":{"name":"cp2"}}]}`
+	for _, c := range []struct {
+		name      string
+		resolver  bool
+		planes    string
+		old, want string
+		said      string // "" for nothing
+	}{
+		{"all is as before", true, others, with, with, ""},
+		{"still no resolver", false, others, without, without, ""},
+		{"a resolver came", true, others, without, with, ""},
+		{"it went, and others may have theirs", false, others, with, with, "goes on with those of the other control planes"},
+		{"it went, and nobody else has one", false, alone, with, without, "only knows the cluster's own names"},
+		{"the user's own", false, others, with + "# mine\n", with + "# mine\n", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n, a, said := newCluster(t, map[string]string{corednsMap: configMapOf(t, c.old), "/api/v1/nodes": c.planes})
+			must(t, n.journal.Begin(ready))
+			must(t, n.journal.End(ready, 0))
+			if c.resolver {
+				write(t, n.root, "run/systemd/resolve/resolv.conf", "nameserver 192.0.2.53\n")
+			}
+			must(t, n.dns(t.Context()))
+			var now configMap
+			must(t, json.Unmarshal([]byte(a.object(corednsMap)), &now))
+			if now.Data["Corefile"] != c.want {
+				t.Errorf("got\n%s", now.Data["Corefile"])
+			}
+			if s := strings.Join(*said, "\n"); !strings.Contains(s, c.said) || c.said == "" && s != "" {
+				t.Errorf("said %q", s)
+			}
+		})
+	}
+}
+
 // The first node gets its subnets once; those that it has stay.
 func TestAssignSubnet(t *testing.T) {
 	const path = "/api/v1/nodes/cp1"
