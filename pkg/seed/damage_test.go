@@ -59,44 +59,62 @@ func TestDamagedDatabase(t *testing.T) {
 	}
 }
 
-// A database that may hold something is never replaced.
+// A database that cannot be read is kept, and the images come back without
+// what was pulled: nobody is there to mend it.
 func TestUnreadableDatabase(t *testing.T) {
 	b := three(t)
-	for _, db := range []string{"meta", "storage"} {
-		f := newFake(t)
-		f.seed(b)
-		good, err := os.ReadFile(f.path(db))
-		if err != nil {
-			t.Fatal(err)
-		}
-		pages := 2 * os.Getpagesize()
-		for name, data := range map[string]string{
-			"zeros after the meta pages":   string(good[:pages]) + strings.Repeat("\x00", len(good)-pages),
-			"garbage after the meta pages": string(good[:pages]) + strings.Repeat("\xa5", len(good)-pages),
-			"cut off":                      string(good[:pages+100]),
-		} {
-			if err := os.WriteFile(f.path(db), []byte(data), 0o600); err != nil {
+	pages := 2 * os.Getpagesize()
+	for name, damage := range map[string]func(good string) string{
+		"zeros after the meta pages":   func(good string) string { return good[:pages] + strings.Repeat("\x00", len(good)-pages) },
+		"garbage after the meta pages": func(good string) string { return good[:pages] + strings.Repeat("\xa5", len(good)-pages) },
+		"cut off":                      func(good string) string { return good[:pages+100] },
+	} {
+		for _, db := range []string{"meta", "storage"} {
+			f := newFake(t)
+			f.seed(b)
+			user(f, true)
+			good, err := os.ReadFile(f.path(db))
+			if err != nil {
 				t.Fatal(err)
 			}
-			result := make(chan error, 1)
-			go func() {
-				_, err := Seed(t.Context(), f.options(b.dir))
-				result <- err
-			}()
-			select {
-			case err := <-result:
-				t.Logf("%s, %s: %v", db, name, err)
-				if err == nil {
-					t.Errorf("%s, %s: no error", db, name)
-				}
-			case <-time.After(30 * time.Second):
-				t.Fatalf("%s, %s: it hangs", db, name)
+			damaged := damage(string(good))
+			if err := os.WriteFile(f.path(db), []byte(damaged), 0o600); err != nil {
+				t.Fatal(err)
 			}
-			if now, err := os.ReadFile(f.path(db)); err != nil || string(now) != data {
-				t.Errorf("%s, %s: it was changed (%v)", db, name, err)
+			r := f.seed(b) // which checks that all images are there
+			if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, "database "+f.path(db)+" is damaged (") || !strings.Contains(notes, "kept as "+f.path(db)+".damaged") {
+				t.Errorf("%s, %s: notes %q", db, name, notes)
+			}
+			if kept, err := os.ReadFile(f.path(db) + ".damaged"); err != nil || string(kept) != damaged {
+				t.Errorf("%s, %s: kept %d bytes, %v", db, name, len(kept), err)
+			}
+			if r := f.seed(b); r.Written != 0 || len(r.Notes) > 0 {
+				t.Errorf("%s, %s: the next boot: %+v", db, name, r)
 			}
 		}
 	}
+}
+
+// A database that somebody has open may be in the middle of a change: it is no
+// damage that it cannot be read.
+func TestDatabaseInUse(t *testing.T) {
+	f, b := newFake(t), three(t)
+	f.seed(b)
+	d, err := bbolt.Open(f.path("meta"), 0o600, &bbolt.Options{Timeout: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Seed(t.Context(), f.options(b.dir))
+	if err == nil || !strings.Contains(err.Error(), "is containerd running?") {
+		t.Errorf("got %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(f.path("meta") + ".damaged"); err == nil {
+		t.Error("it was set aside")
+	}
+	f.check(b.dir)
 }
 
 func TestBadLayout(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,7 +31,8 @@ type database struct {
 
 // openDatabase opens a database and begins a transaction. A file that cannot
 // hold anything, because it was cut off while it was made, is replaced at the
-// commit, and the note says so.
+// commit, and so is one that cannot be read: nobody could mend it on a node
+// that has no container to do it in. The note says so.
 func openDatabase(path string, mode os.FileMode) (d *database, note string, err error) {
 	d = &database{path: path}
 	// NoFreelistSync is what containerd opens meta.db with; a database that
@@ -41,6 +43,17 @@ func openDatabase(path string, mode os.FileMode) (d *database, note string, err 
 	if err != nil {
 		return nil, "", err
 	}
+	if !empty {
+		err := probe(path)
+		var wrong *damageError
+		switch {
+		case errors.As(err, &wrong):
+			empty, damaged = true, true
+			note = fmt.Sprintf("%v, and is made anew: what was pulled has to be pulled again; the former file is kept as %s", err, path+".damaged")
+		case err != nil:
+			return nil, "", err
+		}
+	}
 	if empty {
 		d.temp, d.keep = path+".slipway", damaged
 		file = d.temp
@@ -48,11 +61,6 @@ func openDatabase(path string, mode os.FileMode) (d *database, note string, err 
 		options.NoSync, options.NoGrowSync = true, true
 		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, "", fmt.Errorf("removing the unfinished database %s: %w", file, err)
-		}
-	}
-	if !empty {
-		if err := probe(path); err != nil {
-			return nil, "", err
 		}
 	}
 	if d.db, err = bbolt.Open(file, mode, &options); err != nil {
@@ -65,16 +73,29 @@ func openDatabase(path string, mode os.FileMode) (d *database, note string, err 
 	return d, note, nil
 }
 
+// damageError says that a file is a database, but cannot be read.
+type damageError struct {
+	path string
+	why  any
+}
+
+func (e *damageError) Error() string {
+	return fmt.Sprintf("database %s is damaged (%v)", e.path, e.why)
+}
+
 // probe reads all of a database. Opened for writing, bbolt looks for free
 // pages in a goroutine of its own, where its panic over a damaged page would
 // end the program.
 func probe(path string) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("reading database %s, which is damaged: %v; move it away: the baked images come back at the next start, what was pulled has to be pulled again", path, r)
+			err = &damageError{path, r}
 		}
 	}()
 	db, err := bbolt.Open(path, 0, &bbolt.Options{ReadOnly: true, Timeout: lockTimeout, NoStatistics: true})
+	if errors.Is(err, bolterrors.ErrInvalid) || errors.Is(err, bolterrors.ErrChecksum) {
+		return &damageError{path, err}
+	}
 	if err != nil {
 		return fmt.Errorf("opening database %s (is containerd running?): %w", path, err)
 	}
