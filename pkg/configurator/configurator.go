@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/slipway-os/slipway/pkg/diag"
+	"github.com/slipway-os/slipway/pkg/ignition"
 	"github.com/slipway-os/slipway/pkg/journal"
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/manifest"
@@ -126,6 +127,9 @@ func (c *Configurator) finish(again bool) error {
 	}
 	if err != nil { // the node may well run on
 		c.status.Warn(err.Error())
+	}
+	for _, medium := range ignition.Attached(c.root) {
+		c.status.Warn(medium + ": the config on it can still be read, and the secrets of this node in it; detach it")
 	}
 	c.status.Ready(summary, again)
 	if err := os.MkdirAll(filepath.Dir(c.path(sentinel)), 0o755); err != nil {

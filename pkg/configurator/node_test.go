@@ -416,12 +416,19 @@ func TestWhatIsMissingBetweenTheStepsIsSaid(t *testing.T) {
 // A node that was Ready is not kept from saying so by what it only tells of.
 func TestFinishing(t *testing.T) {
 	n, said := configure(t, worker)
+	write(t, n.root, "sys/block/vdb/serial", "ignition\n")
 	if err := n.finish(false); err == nil {
 		t.Error("a new node without the cluster's authority is Ready")
 	}
+	if len(*said) > 0 {
+		t.Errorf("said %q before the node was Ready", *said)
+	}
 	must(t, n.finish(true))
-	if s := strings.Join(*said, "\n"); !strings.Contains(s, "WARNING: open ") || !strings.Contains(s, "NODE READY: cp1") {
-		t.Errorf("said %q", s)
+	s := strings.Join(*said, "\n")
+	for _, want := range []string{"WARNING: open ", "WARNING: " + n.path("dev/vdb") + `, the disk with serial number "ignition": the config on it`, "NODE READY: cp1"} {
+		if !strings.Contains(s, want) {
+			t.Errorf("no %q in %q", want, s)
+		}
 	}
 	must(t, os.Remove(n.path(RoleFile)))
 	must(t, os.Mkdir(n.path(RoleFile), 0o755))

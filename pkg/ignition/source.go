@@ -32,6 +32,20 @@ func Detect(commandLine map[string]string) (Source, bool) {
 	return machine{"/sys", "/dev"}.detect(commandLine)
 }
 
+// Attached names the disks and media with configs that somebody could take off
+// the machine whose root is given.
+func Attached(root string) []string {
+	m := machine{filepath.Join(root, "sys"), filepath.Join(root, "dev")}
+	var all []string
+	if device := m.disk(serial); device != "" {
+		all = append(all, device+", the disk with serial number \""+serial+"\"")
+	}
+	for _, device := range m.bearing(Label) {
+		all = append(all, device+", labelled "+Label)
+	}
+	return all
+}
+
 // machine is where the kernel shows what there is.
 type machine struct{ sys, dev string }
 
@@ -86,6 +100,15 @@ func (m machine) disk(number string) string {
 
 // labelled returns the first block device that bears a label.
 func (m machine) labelled(wanted string) string {
+	if all := m.bearing(wanted); len(all) > 0 {
+		return all[0]
+	}
+	return ""
+}
+
+// bearing returns the block devices that bear a label.
+func (m machine) bearing(wanted string) []string {
+	var all []string
 	devices, _ := filepath.Glob(filepath.Join(m.sys, "class/block/*"))
 	sort.Strings(devices)
 	for _, sys := range devices {
@@ -100,10 +123,10 @@ func (m machine) labelled(wanted string) string {
 		_, label := probe(f)
 		f.Close()
 		if strings.EqualFold(label, wanted) {
-			return filepath.Join(m.dev, name)
+			all = append(all, filepath.Join(m.dev, name))
 		}
 	}
-	return ""
+	return all
 }
 
 // local returns the config as it lies on this machine; nil if it has to be

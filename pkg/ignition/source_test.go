@@ -3,6 +3,7 @@ package ignition
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -99,6 +100,29 @@ func TestDetect(t *testing.T) {
 				t.Error("it does not say where the config is from")
 			}
 		})
+	}
+}
+
+// What somebody could take off the machine is named, wherever its config came
+// from.
+func TestAttached(t *testing.T) {
+	dir := t.TempDir()
+	m := machine{filepath.Join(dir, "sys"), filepath.Join(dir, "dev")}
+	m.attach(t, "sda", "other", labelledDisk("root"))
+	write(t, filepath.Join(m.sys, fwcfg, "raw"), "{}")
+	if got := Attached(dir); len(got) > 0 {
+		t.Errorf("nothing is attached: %q", got)
+	}
+	m.attach(t, "vdb", "ignition", []byte("{}"))
+	m.attach(t, "sdb1", "", labelledDisk("slipway"))
+	m.attach(t, "sdc", "", labelledDisk("SLIPWAY"))
+	want := []string{
+		filepath.Join(m.dev, "vdb") + `, the disk with serial number "ignition"`,
+		filepath.Join(m.dev, "sdb1") + ", labelled SLIPWAY",
+		filepath.Join(m.dev, "sdc") + ", labelled SLIPWAY",
+	}
+	if got := Attached(dir); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
