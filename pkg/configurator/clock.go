@@ -14,32 +14,44 @@ import (
 // (systemd-timesyncd.service(8)).
 const synchronized = "/run/systemd/timesync/synchronized"
 
-// clockStep waits for the right time on a node whose clock is known to be
-// wrong and that may ask for it: certificates would be made for another year.
+// How long the right time is waited for: where the clock is known to be wrong,
+// and where it only may be. A machine whose clock is later than its image is
+// made, but not right, looks like any other.
+const (
+	wrongClockPatience = 2 * time.Minute
+	clockPatience      = 20 * time.Second
+)
+
+// clockStep waits for the right time on a node that may ask for it:
+// certificates would be made for another year.
 func (c *Configurator) clockStep() []step {
 	if len(c.role.Time.Servers) == 0 {
 		return nil
 	}
 	return []step{{name: "clock", doing: "waiting for the right time", next: "journalctl -u systemd-timesyncd tells more", run: func(ctx context.Context) error {
-		return c.waitTime(ctx, 2*time.Minute)
+		return c.waitTime(ctx, wrongClockPatience, clockPatience)
 	}}}
 }
 
-func (c *Configurator) waitTime(ctx context.Context, patience time.Duration) error {
-	if _, err := os.Stat(c.path(status.WrongClockFile)); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+// waitTime waits for a time server to set the clock, as long as is given for a
+// clock that is known to be wrong, and for one that may be right.
+func (c *Configurator) waitTime(ctx context.Context, ifWrong, otherwise time.Duration) error {
+	patience, waiting, unset := ifWrong, "the clock was wrong, and no time server has answered yet",
+		"no time server answers: certificates are made by a clock that was wrong, and may be of no use once it is right"
+	if _, err := os.Stat(c.path(status.WrongClockFile)); errors.Is(err, fs.ErrNotExist) {
+		patience, waiting, unset = otherwise, "no time server has answered yet",
+			"no time server answers: certificates are made by the machine's own clock, and may be of no use if that is wrong"
+	} else if err != nil {
 		return err
 	}
 	set, err := c.within(ctx, patience, func() string {
 		if _, err := os.Stat(c.path(synchronized)); err != nil {
-			return "the clock was wrong, and no time server has answered yet"
+			return waiting
 		}
 		return ""
 	})
 	if err == nil && !set {
-		c.status.Warn("no time server answers: certificates are made by a clock that was wrong, and may be of no use once it is right")
+		c.status.Warn(unset)
 	}
 	return err
 }

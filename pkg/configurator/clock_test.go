@@ -16,10 +16,12 @@ func TestWaitingForTheRightTime(t *testing.T) {
 		wrong, synced bool
 		said          string
 	}{
-		{"a clock that may be right", timed, false, false, ""},
 		{"nobody to ask", minimal, true, false, ""},
+		{"nobody to ask, and a clock that may be right", minimal, false, false, ""},
 		{"set meanwhile", timed, true, true, ""},
-		{"no answer", timed, true, false, "no time server answers"},
+		{"a clock that may be right, set meanwhile", timed, false, true, ""},
+		{"no answer", timed, true, false, "by a clock that was wrong"},
+		{"a clock that may be right, and no answer", timed, false, false, "by the machine's own clock"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n, said := configure(t, c.role)
@@ -30,11 +32,12 @@ func TestWaitingForTheRightTime(t *testing.T) {
 				write(t, n.root, synchronized, "")
 			}
 			if steps := n.clockStep(); len(steps) > 0 {
-				patience := time.Minute
-				if c.said != "" {
-					patience = time.Millisecond
+				// Who would wait as the other does fails.
+				wrong, right := time.Hour, time.Millisecond
+				if c.wrong {
+					wrong, right = right, wrong
 				}
-				must(t, n.waitTime(t.Context(), patience))
+				must(t, n.waitTime(t.Context(), wrong, right))
 			}
 			if got := strings.Join(*said, "\n"); !strings.Contains(got, c.said) || c.said == "" && got != "" {
 				t.Errorf("said %q", got)
