@@ -15,8 +15,8 @@ import (
 const synchronized = "/run/systemd/timesync/synchronized"
 
 // How long the right time is waited for: where the clock is known to be wrong,
-// and where it only may be. A machine whose clock is later than its image is
-// made, but not right, looks like any other.
+// and where it may be right. A clock that is later than when the image was made,
+// but wrong all the same, looks like any other.
 const (
 	wrongClockPatience = 2 * time.Minute
 	clockPatience      = 20 * time.Second
