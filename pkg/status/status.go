@@ -82,8 +82,8 @@ type Reporter struct {
 	hint  *time.Timer
 }
 
-// NewReporter returns a reporter that says lines by say and writes the status
-// to file, and the screen beside it.
+// NewReporter returns a reporter that says lines by say, also while it is asked
+// for nothing, and writes the status to file, and the screen beside it.
 func NewReporter(file string, say func(string, ...any), uptime func() time.Duration) *Reporter {
 	return &Reporter{say: say, uptime: uptime, file: file}
 }

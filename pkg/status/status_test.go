@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,12 +21,15 @@ type desk struct {
 	*status.Reporter
 	t    *testing.T
 	run  string // what /run is on a node
+	mu   sync.Mutex
 	said []string
 }
 
 func newDesk(t *testing.T) *desk {
 	d := &desk{t: t, run: t.TempDir()}
 	d.Reporter = status.NewReporter(d.file(), func(format string, args ...any) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		d.said = append(d.said, fmt.Sprintf(format, args...))
 	}, func() time.Duration { return 98760 * time.Millisecond })
 	return d
