@@ -124,7 +124,7 @@ func (c *checker) echoes() {
 		own[p.Pos] = own[p.Pos] || strings.HasPrefix(p.Field, "node.")
 	}
 	c.problems = slices.DeleteFunc(c.problems, func(p *diag.Error) bool {
-		return own[p.Pos] && (strings.HasPrefix(p.Field, "etcd.members[") || strings.HasPrefix(p.Field, "virtualIP.controlPlanes["))
+		return own[p.Pos] && slices.ContainsFunc([]string{"init.others[", "etcd.members[", "virtualIP.controlPlanes["}, func(list string) bool { return strings.HasPrefix(p.Field, list) })
 	})
 }
 

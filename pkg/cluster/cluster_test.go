@@ -207,6 +207,14 @@ nodes:
 	}
 }
 
+// The one that starts the cluster can ask the others whether it runs already.
+func TestTheFirstControlPlaneKnowsTheOthers(t *testing.T) {
+	c := parse(t, head+"nodes:\n  - {name: cp1, role: control-plane, ip: 192.0.2.1}\n  - {name: w1, role: worker, ip: 192.0.2.9}\n  - {name: cp2, role: control-plane}\n  - {name: cp3, role: control-plane, ip: 192.0.2.3}\n")
+	if got := c.Nodes[0].Role.Init.Others; !slices.Equal(got, []string{"192.0.2.3"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestControlPlanesOfBothFamiliesThatShareAnAddress(t *testing.T) {
 	c := parse(t, dual+"  - {name: cp1, role: control-plane, ip: 192.0.2.1, secondIP: '2001:db8:0::1'}\n  - {name: w1, role: worker}\n  - {name: cp2, role: control-plane, ip: 192.0.2.2, secondIP: '2001:db8::2'}\n")
 	want := []role.Plane{{Name: "cp1", IP: "192.0.2.1", SecondIP: "2001:db8::1"}, {Name: "cp2", IP: "192.0.2.2", SecondIP: "2001:db8::2"}}

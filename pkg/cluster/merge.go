@@ -23,7 +23,7 @@ func (c *checker) roles(f *file) {
 			c.partial = true
 			continue
 		}
-		merged := c.role(i, e, i == first, common, members)
+		merged := c.role(f, i, e, i == first, common, members)
 		c.share(f, merged, e, planes)
 		text, err := document.Encode(merged, 0)
 		if err != nil {
@@ -106,6 +106,18 @@ func (c *checker) share(f *file, merged *yaml.Node, e entry, planes *yaml.Node) 
 	merged.Content[place] = named
 }
 
+// otherPlanes lists the addresses of the control planes but for one, as far as
+// the description says them.
+func (c *checker) otherPlanes(f *file, but int) *yaml.Node {
+	list := &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
+	for i, e := range f.Nodes {
+		if i != but && e.Role == role.ControlPlane && e.IP != "" && c.known(i, e) {
+			list.Content = append(list.Content, c.doc.Node(at(i)+".ip"))
+		}
+	}
+	return list
+}
+
 // common is the section cluster of every role.
 func (c *checker) common(f *file) *yaml.Node {
 	given := c.doc.Node("cluster")
@@ -144,14 +156,18 @@ func (c *checker) sharedAddress() *yaml.Node {
 
 // role merges the role of a node. It is made of the nodes of the description,
 // so that each knows where it was written.
-func (c *checker) role(i int, e entry, first bool, common, members *yaml.Node) *yaml.Node {
+func (c *checker) role(f *file, i int, e entry, first bool, common, members *yaml.Node) *yaml.Node {
 	here := c.doc.Node(at(i))
 	n := document.Mapping(here)
 	document.Put(n, "version", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: "1", Line: here.Line, Column: here.Column})
 	document.Put(n, "role", c.doc.Node(at(i)+".role"))
 	switch {
 	case first:
-		document.Put(n, "init", document.Mapping(here))
+		init := document.Mapping(here)
+		if others := c.otherPlanes(f, i); len(others.Content) > 0 {
+			document.Put(init, "others", others)
+		}
+		document.Put(n, "init", init)
 	case e.Role != role.Etcd:
 		document.Put(n, "join", document.Mapping(here))
 	}

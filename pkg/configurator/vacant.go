@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -49,11 +50,16 @@ func (c *Configurator) others() []string {
 		host, port := kubeadm.SplitEndpoint(c.role.Cluster.Endpoint)
 		servers = append(servers, net.JoinHostPort(host, port))
 	}
+	planes := slices.Clone(c.role.Init.Others)
 	if c.role.VirtualIP != nil {
 		for _, plane := range c.role.VirtualIP.ControlPlanes {
-			if plane.IP != c.pinned.NodeIP {
-				servers = append(servers, net.JoinHostPort(plane.IP, strconv.Itoa(c.role.APIPort())))
-			}
+			planes = append(planes, plane.IP)
+		}
+	}
+	for _, ip := range planes {
+		server := net.JoinHostPort(ip, strconv.Itoa(c.role.APIPort()))
+		if ip != c.pinned.NodeIP && !slices.Contains(servers, server) {
+			servers = append(servers, server)
 		}
 	}
 	return servers

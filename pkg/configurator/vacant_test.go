@@ -64,3 +64,21 @@ func TestTheClusterRunsAlready(t *testing.T) {
 		})
 	}
 }
+
+// Whoever might serve the cluster is asked once.
+func TestWhoMightServeTheCluster(t *testing.T) {
+	for _, c := range []struct{ name, role, want string }{
+		{"a cluster of one", minimal, ""},
+		{"others", "version: 1\nrole: control-plane\ninit: {others: [192.0.2.11, 192.0.2.12]}\ncluster: {endpoint: 192.0.2.10}\n", "192.0.2.10:6443 192.0.2.11:6443 192.0.2.12:6443"},
+		{"the endpoint is one of them", "version: 1\nrole: control-plane\ninit: {others: [192.0.2.11]}\ncluster: {endpoint: 192.0.2.11}\n", "192.0.2.11:6443"},
+		{"a shared address", "version: 1\nrole: control-plane\ninit: {others: [192.0.2.11]}\ncluster: {endpoint: 192.0.2.100}\n" +
+			"virtualIP: {addresses: [192.0.2.100], controlPlanes: [{name: cp1, ip: 192.0.2.10}, {name: cp2, ip: 192.0.2.11}]}\n", "192.0.2.100:6443 192.0.2.11:6444"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n, _ := configure(t, c.role)
+			if got := strings.Join(n.others(), " "); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}

@@ -10,8 +10,10 @@ import (
 	"github.com/slipway-os/slipway/pkg/diag"
 )
 
-// Init says how a new cluster is started. It has no fields yet.
-type Init struct{}
+// Init says how a new cluster is started.
+type Init struct {
+	Others []string `yaml:"others" doc:"Addresses of the cluster's other control planes. If one of them serves already, or who answers at cluster.endpoint, the node was installed anew: it starts no second cluster beside the one that runs."`
+}
 
 // Join says how a node comes into a cluster that others started. Without any
 // field its credentials lie on the node, as a kubeconfig.
@@ -78,6 +80,12 @@ func (r *Role) checkKind(c *checker) {
 			if c.doc.Has(field) {
 				c.foreignf(field, "leave it out", "%s does not go with role %q: etcd members find each other by etcd.members", field, r.Role)
 			}
+		}
+	}
+	if r.Init != nil {
+		others := r.newMembers(c)
+		for i := range r.Init.Others {
+			others.address(at("init.others", i), &r.Init.Others[i])
 		}
 	}
 	if r.Join != nil {

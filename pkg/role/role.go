@@ -29,7 +29,7 @@ const version = 1
 type Role struct {
 	Version   int              `yaml:"version" doc:"Version of this format: 1."`
 	Role      string           `yaml:"role" doc:"What the node is: control-plane, worker or etcd. A control-plane starts a cluster or joins one, a worker joins one, an etcd member serves control planes that have no etcd of their own."`
-	Init      *Init            `yaml:"init" doc:"Start a new cluster on this node: write {}."`
+	Init      *Init            `yaml:"init" doc:"Start a new cluster on this node: {} will do."`
 	Join      *Join            `yaml:"join" doc:"Join a cluster that others start, whenever they do: {} takes the credentials that a config laid down on the node."`
 	Etcd      *EtcdCluster     `yaml:"etcd" doc:"The etcd cluster, where it is not on the control planes: on its members and on the control planes."`
 	Cluster   Cluster          `yaml:"cluster" doc:"The cluster the node belongs to."`
