@@ -98,6 +98,26 @@ func (e *etcds) serving(n *Configurator, names ...string) {
 	}
 }
 
+// named waits until the member at an address has started.
+func (e *etcds) named(cluster etcdCluster, peer string) {
+	e.t.Helper()
+	patient, cancel := context.WithTimeout(e.t.Context(), 2*time.Minute)
+	defer cancel()
+	for {
+		members, err := cluster.list(patient)
+		for _, m := range members {
+			if m.PeerURLs[0] == peer && m.Name != "" {
+				return
+			}
+		}
+		select {
+		case <-patient.Done():
+			e.t.Fatalf("%s does not start: %+v, %v", peer, members, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
 // waits sees a node wait for something, and returns how it says so.
 func (e *etcds) waits(n *Configurator, text string) string {
 	e.t.Helper()

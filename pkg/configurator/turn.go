@@ -49,7 +49,10 @@ func (c *Configurator) joinEtcd(ctx context.Context) error {
 	if err := c.takeTurn(ctx); err != nil {
 		return err
 	}
-	err := c.growEtcd(ctx)
+	err := c.checkEtcd(ctx)
+	if err == nil {
+		err = c.growEtcd(ctx)
+	}
 	if err == nil {
 		return nil // the turn goes on until the node serves
 	}

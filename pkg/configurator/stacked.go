@@ -1,0 +1,109 @@
+package configurator
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/slipway-os/slipway/pkg/kubeapi"
+	"github.com/slipway-os/slipway/pkg/role"
+)
+
+const (
+	etcdPods       = "/api/v1/namespaces/kube-system/pods?labelSelector=component%3Detcd"
+	etcdAnnotation = "kubeadm.kubernetes.io/etcd.advertise-client-urls" // by which kubeadm finds members
+)
+
+// checkEtcd says why this node must not join etcd yet, by the word of the other
+// control planes. It does not wait for what somebody has to mend: another one
+// gets its turn meanwhile, and may be the one that etcd waits for.
+func (c *Configurator) checkEtcd(ctx context.Context) error {
+	started, err := c.etcdHasStarted()
+	if err != nil {
+		return err
+	}
+	members, err := c.stackedMembers(ctx)
+	if err != nil {
+		return err
+	}
+	const remove = "on another control plane, in /etc/kubernetes/pki/etcd: etcdctl --cacert ca.crt --cert peer.crt --key peer.key member remove"
+	for _, m := range members {
+		switch {
+		// kubeadm takes it for this node's, which would vote without what it
+		// has agreed to.
+		case c.isThisNode(m) && !started && m.Name != "":
+			return fmt.Errorf("etcd has a member at %s that has data, and this node has none: if its disk was lost, remove it, %s %s", peerURL(c.pinned.NodeIP), remove, m.hexID())
+		case !c.isThisNode(m) && m.Learner: // etcd has one at a time
+			return fmt.Errorf("etcd waits for its learner %s at %s; if that machine is gone, remove it, %s %s",
+				cmp.Or(m.Name, m.hexID()), strings.Join(m.PeerURLs, ", "), remove, m.hexID())
+		}
+	}
+	return nil
+}
+
+// stackedMembers returns the members of the etcd that runs on control planes.
+func (c *Configurator) stackedMembers(ctx context.Context) (members []etcdMember, err error) {
+	api, err := c.client()
+	if err != nil {
+		return nil, err
+	}
+	defer api.Close()
+	client, err := c.etcdClient()
+	if err != nil {
+		return nil, err
+	}
+	defer client.CloseIdleConnections()
+	// Others may need the turn for etcd to answer.
+	limited, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	reason := "the cluster does not answer"
+	err = c.waitFor(limited, c.forCluster(api.Server()), func(ctx context.Context) (string, error) {
+		others, err := c.otherEtcds(ctx, api)
+		if err != nil {
+			return "", err
+		}
+		cluster := etcdCluster{client: client}
+		found, waiting := cluster.find(ctx, others)
+		if found == nil {
+			reason = cmp.Or(waiting, "no etcd member of another control plane answers")
+			return reason, nil
+		}
+		members = found
+		return "", nil
+	})
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("asking for the members of etcd: %s", reason)
+	}
+	return members, err
+}
+
+// otherEtcds finds the etcd members on other control planes.
+func (c *Configurator) otherEtcds(ctx context.Context, api *kubeapi.Client) ([]role.Member, error) {
+	var pods struct {
+		Items []struct {
+			Metadata struct{ Annotations map[string]string }
+			Spec     struct{ NodeName string }
+		}
+	}
+	if err := api.Get(ctx, etcdPods, &pods); err != nil {
+		return nil, err
+	}
+	var others []role.Member
+	for _, p := range pods.Items {
+		first, _, _ := strings.Cut(p.Metadata.Annotations[etcdAnnotation], ",")
+		at, err := url.Parse(first)
+		if err != nil || at.Hostname() == "" || at.Hostname() == c.pinned.NodeIP {
+			continue
+		}
+		m := role.Member{Name: p.Spec.NodeName, IP: at.Hostname()}
+		if !slices.Contains(others, m) {
+			others = append(others, m)
+		}
+	}
+	return others, nil
+}
