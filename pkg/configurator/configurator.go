@@ -48,7 +48,7 @@ type Configurator struct {
 	phase func(ctx context.Context, phase, config string, args ...string) error
 	// systemctl asks systemd.
 	systemctl func(ctx context.Context, args ...string) error
-	turn      func() // ends the node's turn at joining, if it has it
+	turn      *turnHeld // at joining, nil if the node does not have it
 }
 
 // New reads the role and the image's description, and checks the one against

@@ -2,8 +2,13 @@ package configurator
 
 import (
 	"context"
+	"sync"
 	"time"
 )
+
+// turnLasts is how long others wait for a control plane that etcd took in and
+// that does not serve: emulated machines take minutes.
+const turnLasts = 15 * time.Minute
 
 // takeTurn waits until no other control plane is joining, and has others wait
 // until endTurn. etcd takes members one by one; and while the newest one does
@@ -29,19 +34,53 @@ func (c *Configurator) takeTurn(ctx context.Context) error {
 		return err
 	}
 	release := lease.Keep(ctx)
-	c.turn = func() {
+	c.turn = &turnHeld{release: func() {
 		release()
 		client.Close()
-	}
+	}}
 	return nil
+}
+
+// turnHeld is a node's turn at joining.
+type turnHeld struct {
+	release func()
+	once    sync.Once
+	timer   *time.Timer
+}
+
+// end gives the turn back, if that has not been done, and says whether it did.
+func (t *turnHeld) end() (ended bool) {
+	t.once.Do(func() {
+		t.release()
+		ended = true
+	})
+	return ended
+}
+
+// limitTurn has the turn end by itself, so that a control plane that is stuck
+// keeps no others from joining.
+func (c *Configurator) limitTurn(after time.Duration) {
+	held := c.turn
+	if held == nil || held.timer != nil {
+		return
+	}
+	held.timer = time.AfterFunc(after, func() {
+		if held.end() {
+			c.status.Note("this control plane does not serve yet; others may join meanwhile")
+		}
+	})
 }
 
 // endTurn lets others join.
 func (c *Configurator) endTurn() {
-	if c.turn != nil {
-		c.turn()
-		c.turn = nil
+	if c.turn == nil {
+		return
 	}
+	if c.turn.timer != nil {
+		c.turn.timer.Stop()
+	}
+	c.turn.end()
+	c.turn = nil
 }
 
 // joinEtcd lets the etcd cluster grow by this node.
@@ -54,6 +93,7 @@ func (c *Configurator) joinEtcd(ctx context.Context) error {
 		err = c.growEtcd(ctx)
 	}
 	if err == nil {
+		c.limitTurn(turnLasts)
 		return nil // the turn goes on until the node serves
 	}
 	c.endTurn()
@@ -88,6 +128,7 @@ func (c *Configurator) serveStep() step {
 		if err := c.takeTurn(ctx); err != nil {
 			return err
 		}
+		c.limitTurn(turnLasts) // after another boot, from here
 		return start(ctx)
 	}
 	return s

@@ -1,11 +1,15 @@
 package configurator
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/slipway-os/slipway/pkg/status"
 )
 
 // A control plane starts nothing of the cluster's while another one is joining,
@@ -45,6 +49,37 @@ func TestOneControlPlaneJoinsAtATime(t *testing.T) {
 	second.endTurn()
 	must(t, first.takeTurn(t.Context()))
 	first.endTurn()
+}
+
+// The turn of a control plane that does not serve ends by itself, once.
+func TestTurnEndsByItself(t *testing.T) {
+	first, _, _ := joining(t, joinPair, "")
+	second := *first
+	second.pinned.NodeName = "cp2"
+	told := make(chan string, 16)
+	first.status = status.NewReporter(filepath.Join(t.TempDir(), "status.json"), func(format string, args ...any) {
+		told <- fmt.Sprintf(format, args...)
+	}, func() time.Duration { return 0 })
+	must(t, first.takeTurn(t.Context()))
+	first.limitTurn(time.Millisecond)
+	select {
+	case line := <-told:
+		if !strings.Contains(line, "others may join meanwhile") {
+			t.Errorf("said %q", line)
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("the turn does not end")
+	}
+	must(t, second.takeTurn(t.Context()))
+	first.endTurn()
+	first.endTurn()
+	client, err := first.client()
+	must(t, err)
+	defer client.Close()
+	if other, err := client.Lease("slipway-join", "cp3").Take(t.Context()); err != nil || other != "cp2" {
+		t.Errorf("the turn is that of %q: %v", other, err)
+	}
+	second.endTurn()
 }
 
 const turn = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/slipway-join"
