@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -85,6 +86,10 @@ func (c *Configurator) waitEtcd(ctx context.Context) error {
 			missing = append(missing, fmt.Sprintf("%s (%v)", members[i].Name, told(err)))
 		}
 		if len(members) == 1 && len(c.role.Etcd.Members) > 1 {
+			cluster := etcdCluster{client: client}
+			if counted, _ := cluster.find(ctx, c.otherMembers()); counted != nil && !slices.ContainsFunc(counted, c.isThisNode) {
+				return notCounted, nil
+			}
 			return fmt.Sprintf("etcd needs a majority of its %d members: %s", len(c.role.Etcd.Members), c.silent(ctx, client)), nil
 		}
 		return "no etcd member serves: " + strings.Join(missing, ", "), nil

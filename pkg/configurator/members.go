@@ -31,6 +31,8 @@ type etcdMember struct {
 	Learner    bool     `json:"isLearner"`
 }
 
+const notCounted = "etcd does not count this node any more: was it removed? It comes in again with a fresh disk"
+
 func peerURL(ip string) string { return "https://" + net.JoinHostPort(ip, "2380") }
 
 func (c *Configurator) isThisNode(m etcdMember) bool {
@@ -45,6 +47,11 @@ func (c *Configurator) etcdHasStarted() (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// otherMembers are the role's members of etcd on other nodes.
+func (c *Configurator) otherMembers() []role.Member {
+	return slices.DeleteFunc(slices.Clone(c.role.Etcd.Members), func(m role.Member) bool { return m.IP == c.pinned.NodeIP })
 }
 
 // findMembers finds out whether this node's etcd starts a cluster together with
@@ -63,12 +70,7 @@ func (c *Configurator) findMembers(ctx context.Context) error {
 		return err
 	}
 	defer client.CloseIdleConnections()
-	var others []role.Member
-	for _, m := range c.role.Etcd.Members {
-		if m.IP != c.pinned.NodeIP {
-			others = append(others, m)
-		}
-	}
+	others := c.otherMembers()
 	var members []etcdMember
 	err = c.waitFor(ctx, c.local(), func(ctx context.Context) (waiting string, err error) {
 		cluster := etcdCluster{client: client}
@@ -142,7 +144,7 @@ func (c *Configurator) promoteMember(ctx context.Context) error {
 		at := slices.IndexFunc(members, c.isThisNode)
 		switch {
 		case at < 0:
-			return "etcd does not count this node any more: was it removed? It comes in again with a fresh disk", nil
+			return notCounted, nil
 		case !members[at].Learner:
 			return "", nil
 		}

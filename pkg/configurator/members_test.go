@@ -118,8 +118,14 @@ func (e *etcds) named(cluster etcdCluster, peer string) {
 	}
 }
 
-// waits sees a node wait for something, and returns how it says so.
+// waits sees a node that looks for members wait for something, and returns how
+// it says so.
 func (e *etcds) waits(n *Configurator, text string) string {
+	e.t.Helper()
+	return e.waitsIn(n, n.findMembers, text)
+}
+
+func (e *etcds) waitsIn(n *Configurator, step func(context.Context) error, text string) string {
 	e.t.Helper()
 	ctx, cancel := context.WithTimeout(e.t.Context(), 2*time.Minute)
 	defer cancel()
@@ -131,7 +137,7 @@ func (e *etcds) waits(n *Configurator, text string) string {
 			cancel()
 		}
 	}, func() time.Duration { return 0 })
-	if err := n.findMembers(ctx); !errors.Is(err, context.Canceled) {
+	if err := step(ctx); !errors.Is(err, context.Canceled) {
 		e.t.Fatalf("it does not wait, saying %q: %v", text, err)
 	}
 	return heard
@@ -238,4 +244,16 @@ func TestMembersOfEtcd(t *testing.T) {
 		}
 	}
 	must(t, n.promoteMember(t.Context())) // again, after an interruption
+}
+
+// A member that the others have removed does not wait for a majority.
+func TestRemovedMemberSaysSo(t *testing.T) {
+	e, ca := newEtcds(t)
+	n := e.node(ca)
+	e.waitsIn(n, n.waitEtcd, "etcd needs a majority of its 3 members: e1, e2, e3 do not answer yet")
+	two := fmt.Sprintf("e1=%s,e2=%s", peerURL(loopback("e1")), peerURL(loopback("e2")))
+	e.start("e1", two, "new")
+	e.start("e2", two, "new")
+	e.serving(n, "e1", "e2")
+	e.waitsIn(n, n.waitEtcd, notCounted)
 }
