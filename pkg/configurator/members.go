@@ -241,11 +241,17 @@ func isDial(err error) bool {
 // list returns the members by the word of a majority; if there is none, by the
 // member's own.
 func (e *etcdCluster) list(ctx context.Context) ([]etcdMember, error) {
-	var answer struct{ Members []etcdMember }
-	err := e.call(ctx, "list", map[string]any{"linearizable": true}, &answer)
+	members, err := e.ask(ctx, true)
 	if err != nil && !isDial(err) {
-		err = e.call(ctx, "list", map[string]any{"linearizable": false}, &answer)
+		members, err = e.ask(ctx, false)
 	}
+	return members, err
+}
+
+// ask returns the members, by the word of a majority or the member's own.
+func (e *etcdCluster) ask(ctx context.Context, majority bool) ([]etcdMember, error) {
+	var answer struct{ Members []etcdMember }
+	err := e.call(ctx, "list", map[string]any{"linearizable": majority}, &answer)
 	if err == nil && len(answer.Members) == 0 {
 		err = errors.New("it names none")
 	}

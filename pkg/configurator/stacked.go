@@ -5,11 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/slipway-os/slipway/pkg/durable"
+	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/kubeapi"
 	"github.com/slipway-os/slipway/pkg/role"
 )
@@ -43,7 +47,36 @@ func (c *Configurator) checkEtcd(ctx context.Context) error {
 				cmp.Or(m.Name, m.hexID()), strings.Join(m.PeerURLs, ", "), remove, m.hexID())
 		}
 	}
+	if started && !slices.ContainsFunc(members, c.isThisNode) {
+		return c.dropRemoved(ctx)
+	}
 	return nil
+}
+
+// dropRemoved removes what this node's etcd wrote before it was removed from the
+// cluster, in the midst of joining it: it would never start with that again, and
+// keep etcd waiting for the learner that it would be.
+func (c *Configurator) dropRemoved(ctx context.Context) error {
+	if err := c.dropManifests("etcd")(); err != nil {
+		return err
+	}
+	address := net.JoinHostPort(c.pinned.NodeIP, "2380")
+	err := c.waitFor(ctx, c.local(), func(ctx context.Context) (string, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return "", nil
+		}
+		return "etcd of this node, which the others have removed, is to end", conn.Close()
+	})
+	if err != nil {
+		return err
+	}
+	member, log := kubeadm.EtcdData(c.role)
+	if err := removeAll(c.path(member), c.path(log)); err != nil {
+		return fmt.Errorf("removing what a removed etcd member knew: %w", err)
+	}
+	c.status.Note("etcd had removed this node while it was joining; it joins anew, without what it had of etcd")
+	return durable.SyncDir(filepath.Dir(c.path(member)))
 }
 
 // stackedMembers returns the members of the etcd that runs on control planes.
@@ -68,12 +101,14 @@ func (c *Configurator) stackedMembers(ctx context.Context) (members []etcdMember
 			return "", err
 		}
 		cluster := etcdCluster{client: client}
-		found, waiting := cluster.find(ctx, others)
-		if found == nil {
-			reason = cmp.Or(waiting, "no etcd member of another control plane answers")
+		if found, _ := cluster.find(ctx, others); found == nil {
+			reason = "no etcd member of another control plane answers"
 			return reason, nil
 		}
-		members = found
+		if members, err = cluster.ask(ctx, true); err != nil {
+			reason = "etcd does not agree on its members: " + err.Error()
+			return reason, nil
+		}
 		return "", nil
 	})
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {

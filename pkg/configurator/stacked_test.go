@@ -1,6 +1,7 @@
 package configurator
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,7 +16,7 @@ import (
 // that it has lost, or that has another learner.
 func TestWhatKeepsAControlPlaneFromEtcd(t *testing.T) {
 	e, ca := newEtcds(t)
-	n, a, _ := joining(t, joinPair, "")
+	n, a, said := joining(t, joinPair, "")
 	n.pinned.NodeName, n.pinned.NodeIP = "e3", loopback("e3")
 	must(t, os.MkdirAll(n.path(kubeadm.PKIDir+"/etcd"), 0o700))
 	must(t, os.WriteFile(n.path(kubeadm.PKIDir+"/etcd/ca.crt"), ca.CertPEM(), 0o644))
@@ -76,6 +77,20 @@ func TestWhatKeepsAControlPlaneFromEtcd(t *testing.T) {
 	e.named(cluster, own)
 	refused("has data, and this node has none")
 	refused("member remove " + id(own).hexID())
-	must(t, os.MkdirAll(filepath.Join(log), 0o700))
+	must(t, os.MkdirAll(log, 0o700))
 	must(t, n.checkEtcd(t.Context())) // it has its data
+
+	// One that was removed in the midst of joining has it in vain.
+	must(t, cluster.call(t.Context(), "remove", map[string]string{"ID": id(own).ID}, &struct{}{}))
+	e.stop("e3")
+	write(t, "", n.manifest("etcd"), "kind: Pod")
+	must(t, n.checkEtcd(t.Context()))
+	for _, gone := range []string{log, filepath.Dir(log), n.manifest("etcd")} {
+		if _, err := os.Stat(gone); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is left: %v", gone, err)
+		}
+	}
+	if all := strings.Join(*said, "\n"); !strings.Contains(all, "it joins anew") {
+		t.Errorf("said %q", all)
+	}
 }

@@ -9,7 +9,14 @@ import (
 // EtcdLog is the folder that etcd makes once it knows which cluster it belongs
 // to: its write-ahead log, in its data unless a raw document says otherwise.
 func EtcdLog(r *role.Role) string {
-	data, log := "/var/lib/etcd", ""
+	_, log := EtcdData(r)
+	return log
+}
+
+// EtcdData is where etcd keeps what it knows, and its write-ahead log, which may
+// lie elsewhere.
+func EtcdData(r *role.Role) (member, log string) {
+	data := "/var/lib/etcd"
 	for _, raw := range r.Kubeadm {
 		etcd, _ := raw["etcd"].(map[string]any)
 		local, _ := etcd["local"].(map[string]any)
@@ -23,5 +30,5 @@ func EtcdLog(r *role.Role) string {
 			}
 		}
 	}
-	return cmp.Or(log, data+"/member/wal")
+	return data + "/member", cmp.Or(log, data+"/member/wal")
 }
