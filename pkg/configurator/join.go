@@ -357,10 +357,20 @@ func (c *Configurator) waitJoined(ctx context.Context) error {
 	}
 	defer client.Close()
 	waiting := c.local()
-	waiting.why = func(err error) string { return unreached(client.Server(), err) }
+	waiting.why = func(err error) string { return c.unjoined(client.Server(), err) }
 	ask := client.WaitingOn
 	if !c.bringsNetwork() {
 		ask = c.hosted(client)
 	}
 	return c.waitFor(ctx, waiting, func(ctx context.Context) (string, error) { return ask(ctx, c.pinned.NodeName) })
+}
+
+// unjoined says what is known of a cluster that this node has joined, and that
+// does not answer it: the node may have been off until its certificate ended.
+func (c *Configurator) unjoined(server string, err error) string {
+	var ended *kubeadm.ClockError
+	if errors.As(kubeadm.CheckKubeletClient(c.path(kubeletPKI)), &ended) {
+		return fmt.Sprintf("the cluster does not let this node in any more: %v; if the clock is right, it comes in again with a fresh disk", ended)
+	}
+	return unreached(server, err)
 }

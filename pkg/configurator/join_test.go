@@ -355,6 +355,27 @@ func TestWaitingToBeAdmitted(t *testing.T) {
 	}
 }
 
+// A node that was off until its certificate ended says so.
+func TestTheKubeletsCertificateHasEnded(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		validity kubeadmtest.Validity
+		want     string
+	}{
+		{"ended", kubeadmtest.Validity{From: time.Now().Add(-48 * time.Hour), To: time.Now().Add(-24 * time.Hour)}, "it comes in again with a fresh disk"},
+		{"valid", kubeadmtest.Validity{}, "does not take this node's credentials"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n, _ := configure(t, worker)
+			node := kubeadmtest.Authority(t, "kubernetes", kubeadmtest.Validity{}).Sign(t, "system:node:cp1", c.validity)
+			write(t, n.root, kubeletPKI+"/kubelet-client-current.pem", string(node.CertPEM())+string(node.KeyPEM(t)))
+			if got := n.unjoined("cp:6443", &kubeapi.StatusError{Code: 401, Message: "Unauthorized"}); !strings.Contains(got, c.want) {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
 func TestUnreached(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)

@@ -1,6 +1,7 @@
 package kubeadm
 
 import (
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -18,6 +19,17 @@ const (
 	currentClient = "kubelet-client-current.pem"
 	firstClient   = "kubelet-client-first.pem"
 )
+
+// CheckKubeletClient says what is wrong with the certificate by which the kubelet
+// is let into its cluster, a *ClockError if it has ended.
+func CheckKubeletClient(pkiDir string) error {
+	file := filepath.Join(pkiDir, currentClient)
+	pair, err := tls.LoadX509KeyPair(file, file)
+	if err != nil {
+		return err
+	}
+	return valid(file, pair.Leaf)
+}
 
 // LetKubeletRotate moves the client certificate that kubeadm embeds into the
 // kubelet's kubeconfig to the directory where the kubelet rotates it. kubeadm
