@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/slipway-os/slipway/pkg/kubeadm"
 	"github.com/slipway-os/slipway/pkg/role"
@@ -15,9 +16,12 @@ import (
 
 // inspect looks at what is there before anything goes on from it: kubeadm
 // takes damaged keys for good ones. What can be made again is removed and
-// made again; the authorities never are.
+// made again; the authorities never are. What is whole but old is renewed.
 func (c *Configurator) inspect() error {
 	if err := c.inspectForeign(); err != nil {
+		return err
+	}
+	if err := c.renew(time.Now()); err != nil {
 		return err
 	}
 	pki := c.pki()
@@ -137,7 +141,7 @@ func (c *Configurator) remake(step, what string, drop func() ([]string, error)) 
 	dropped, err := drop()
 	// Also if not everything could be looked at: what was dropped is gone.
 	if len(dropped) > 0 {
-		c.status.Note(what + " that are damaged or out of date are made again: " + strings.Join(dropped, ", "))
+		c.status.Note(what + " that are damaged are made again: " + strings.Join(dropped, ", "))
 		err = errors.Join(c.journal.Reopen(step), err)
 	}
 	if err != nil {

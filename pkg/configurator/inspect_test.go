@@ -200,23 +200,6 @@ func TestForeignKeys(t *testing.T) {
 	}
 }
 
-// A leaf that expired while the machine was off is made again at its next
-// start.
-func TestExpiredLeaf(t *testing.T) {
-	dir := t.TempDir()
-	authorities := kubeadmtest.PKI(t, filepath.Join(dir, "pki"))
-	kubeadmtest.Kubeconfigs(t, dir, authorities["ca"])
-	authorities["ca"].Sign(t, "apiserver", kubeadmtest.Validity{From: time.Now().Add(-2 * time.Hour), To: time.Now().Add(-time.Hour)}).Write(t, filepath.Join(dir, "pki"), "apiserver")
-	s := newSite(t, dir, ready)
-	must(t, s.inspect())
-	if s.journal.Done("certificates") {
-		t.Error("it stays")
-	}
-	if said := strings.Join(*s.said, "\n"); !strings.Contains(said, "out of date") || !strings.Contains(said, "apiserver") {
-		t.Errorf("said %q", said)
-	}
-}
-
 // A clock before the cluster's own date is named for what it is, and waited
 // for: time synchronisation may set it.
 func TestWrongClock(t *testing.T) {

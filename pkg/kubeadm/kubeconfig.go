@@ -48,7 +48,8 @@ type kubeconfig struct {
 // cannot be used, with the authorities below pki: kubeadm makes missing ones
 // again, and stops at damaged ones. It returns the names of those that are
 // to be made, the missing ones among them. A kubeconfig that carries no client
-// certificate, which somebody must have written, stays.
+// certificate, which somebody must have written, stays, and so does one that is
+// out of date (see DropDamagedLeaves).
 func DropDamagedKubeconfigs(dir, pki string, names []string) ([]string, error) {
 	ca, err := authority(pki, "ca")
 	if err != nil {
@@ -58,7 +59,7 @@ func DropDamagedKubeconfigs(dir, pki string, names []string) ([]string, error) {
 	for _, name := range names {
 		file := filepath.Join(dir, name)
 		also, problem := checkKubeconfig(file, ca)
-		if problem == nil {
+		if problem == nil || outOfDate(problem) {
 			continue
 		}
 		files := []string{file}

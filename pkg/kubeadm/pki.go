@@ -203,7 +203,7 @@ func (p PKI) delivered() error {
 func (p PKI) DropDamagedAuthorities() error {
 	for _, a := range p.Authorities {
 		_, err := authority(p.Dir, a)
-		if clock := (*ClockError)(nil); errors.As(err, &clock) {
+		if outOfDate(err) {
 			continue
 		}
 		if err := drop(err, pairFiles(p.Dir, a)); err != nil {
@@ -278,10 +278,11 @@ func (p PKI) CAHash() (string, error) {
 	return fmt.Sprintf("sha256:%x", sha256.Sum256(cert.RawSubjectPublicKeyInfo)), nil
 }
 
-// DropDamagedLeaves removes leaves that are not whole, not signed by their
-// authority or out of date, so that kubeadm makes them again; it takes them
-// for good. It returns the names of those that are to be made, the missing
-// ones among them.
+// DropDamagedLeaves removes leaves that are not whole or not signed by their
+// authority, so that kubeadm makes them again; it takes them for good. It
+// returns the names of those that are to be made, the missing ones among them.
+// Those that are out of date stay: either the clock is wrong, or they are
+// signed anew (Renewal), for which they must be there.
 func (p PKI) DropDamagedLeaves() ([]string, error) {
 	var dropped []string
 	for _, leaf := range slices.Sorted(maps.Keys(p.Leaves)) {
@@ -290,7 +291,7 @@ func (p PKI) DropDamagedLeaves() ([]string, error) {
 			return dropped, err
 		}
 		cert, err := pair(p.Dir, leaf)
-		if err == nil {
+		if err == nil || outOfDate(err) {
 			err = cert.CheckSignatureFrom(ca)
 		}
 		if err == nil {
@@ -329,7 +330,7 @@ func authority(dir, name string) (*x509.Certificate, error) {
 }
 
 // pair reads a certificate and its key and checks that they belong together
-// and are of today.
+// and are of today. A certificate that is whole comes back with a *ClockError, too.
 func pair(dir, name string) (*x509.Certificate, error) {
 	files := pairFiles(dir, name)
 	cert, err := readCertificate(files[0])
@@ -351,6 +352,13 @@ func valid(file string, cert *x509.Certificate) error {
 		return &ClockError{File: file, From: cert.NotBefore, To: cert.NotAfter, Now: now}
 	}
 	return nil
+}
+
+// outOfDate says whether nothing else is wrong with a certificate than that the
+// clock says another time.
+func outOfDate(err error) bool {
+	var clock *ClockError
+	return errors.As(err, &clock)
 }
 
 func samePublic(a, b any) bool {

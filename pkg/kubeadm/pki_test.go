@@ -176,8 +176,8 @@ func TestDates(t *testing.T) {
 	}{
 		{"authority of the future: the clock is wrong", kubeadmtest.Validity{From: now.Add(time.Hour), To: now.Add(2 * time.Hour)}, false, "valid from"},
 		{"authority of the past", kubeadmtest.Validity{From: now.Add(-2 * time.Hour), To: now.Add(-time.Hour)}, false, "expired on"},
-		{"leaf of the future: made by a wrong clock", kubeadmtest.Validity{From: now.Add(time.Hour), To: now.Add(2 * time.Hour)}, true, ""},
-		{"leaf that expired", kubeadmtest.Validity{From: now.Add(-2 * time.Hour), To: now.Add(-time.Hour)}, true, ""},
+		{"leaf of the future: the clock is wrong", kubeadmtest.Validity{From: now.Add(time.Hour), To: now.Add(2 * time.Hour)}, true, ""},
+		{"leaf that expired: it is renewed", kubeadmtest.Validity{From: now.Add(-2 * time.Hour), To: now.Add(-time.Hour)}, true, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -185,8 +185,13 @@ func TestDates(t *testing.T) {
 			if c.leafOnly {
 				authorities["ca"].Sign(t, "apiserver", c.validity).Write(t, dir, "apiserver")
 				dropped, err := all(dir).DropDamagedLeaves()
-				if err != nil || !reflect.DeepEqual(dropped, []string{"apiserver"}) {
+				if err != nil || len(dropped) > 0 {
 					t.Errorf("dropped %v, %v", dropped, err)
+				}
+				// Another's is damage, whatever its date.
+				kubeadmtest.Authority(t, "ca", kubeadmtest.Validity{}).Sign(t, "apiserver", c.validity).Write(t, dir, "apiserver")
+				if dropped, err = all(dir).DropDamagedLeaves(); err != nil || !reflect.DeepEqual(dropped, []string{"apiserver"}) {
+					t.Errorf("dropped %v of another authority's, %v", dropped, err)
 				}
 				return
 			}
@@ -294,10 +299,10 @@ func TestDamagedKubeconfigs(t *testing.T) {
 			client.Key = ca.Key
 			must(t, os.WriteFile(file, kubeadmtest.Kubeconfig(t, "https://x:1", ca, client), 0o600))
 		}, false, true},
-		{"expired", func(t *testing.T, file string, ca kubeadmtest.Pair) {
+		{"expired: it is renewed", func(t *testing.T, file string, ca kubeadmtest.Pair) {
 			client := ca.Sign(t, "x", kubeadmtest.Validity{From: time.Now().Add(-2 * time.Hour), To: time.Now().Add(-time.Hour)})
 			must(t, os.WriteFile(file, kubeadmtest.Kubeconfig(t, "https://x:1", ca, client), 0o600))
-		}, false, true},
+		}, true, false},
 		{"somebody's own, without a client certificate", func(t *testing.T, file string, _ kubeadmtest.Pair) {
 			must(t, os.WriteFile(file, []byte("clusters: [{cluster: {server: 'https://x:1'}}]\nusers: [{user: {exec: {command: login}}}]\n"), 0o600))
 		}, true, false},
@@ -309,11 +314,11 @@ func TestDamagedKubeconfigs(t *testing.T) {
 			pem := writePEM(t, ca.Sign(t, "x", kubeadmtest.Validity{From: time.Now().Add(-2 * time.Hour), To: time.Now().Add(-time.Hour)}))
 			must(t, os.WriteFile(file, []byte("clusters: [{}]\nusers: [{user: {client-certificate: "+pem+", client-key: "+pem+"}}]\n"), 0o600))
 			t.Cleanup(func() {
-				if _, err := os.Stat(pem); err == nil {
-					t.Error("the kubelet would go on with the certificate that expired")
+				if _, err := os.Stat(pem); err != nil {
+					t.Errorf("it could not be renewed: %v", err)
 				}
 			})
-		}, false, true},
+		}, true, false},
 		{"certificate in a file that is gone", func(t *testing.T, file string, _ kubeadmtest.Pair) {
 			must(t, os.WriteFile(file, []byte("clusters: [{}]\nusers: [{user: {client-certificate: /nowhere/x.pem, client-key: /nowhere/x.pem}}]\n"), 0o600))
 		}, false, true},
