@@ -31,8 +31,8 @@ controlPlanes:
   kubelet: {nodeLeaseDurationSeconds: 160}
   patches:
     - {target: kube-apiserver, patch: {spec: {containers: [{name: kube-apiserver, resources: {requests: {cpu: 150m}}, livenessProbe: {failureThreshold: 90}, readinessProbe: {periodSeconds: 10}, startupProbe: {failureThreshold: 90}}]}}}
-    - {target: kube-controller-manager, patch: {spec: {containers: [{name: kube-controller-manager, resources: {requests: {cpu: 150m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
-    - {target: kube-scheduler, patch: {spec: {containers: [{name: kube-scheduler, resources: {requests: {cpu: 50m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
+    - {target: kube-controller-manager, patch: {spec: {containers: [{name: kube-controller-manager, resources: {requests: {cpu: 70m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
+    - {target: kube-scheduler, patch: {spec: {containers: [{name: kube-scheduler, resources: {requests: {cpu: 30m}}, livenessProbe: {failureThreshold: 90}, startupProbe: {failureThreshold: 90}}]}}}
 `
 	slowFlags = `  kubeadm:
     - kind: ClusterConfiguration
@@ -40,18 +40,25 @@ controlPlanes:
       controllerManager: {extraArgs: [{name: node-monitor-grace-period, value: 320s}, ` + slowLease + `]}
       scheduler: {extraArgs: [` + slowLease + `]}
 `
-	patientEtcd = `{target: etcd, patch: {spec: {containers: [{name: etcd, resources: {requests: {cpu: 300m}}, livenessProbe: {failureThreshold: 90}, readinessProbe: {periodSeconds: 10}, startupProbe: {failureThreshold: 90}}]}}}`
-	slowPlane   = slowPods + slowFlags
-	slow        = slowPods + "    - " + patientEtcd + "\n" + slowFlags + "      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
-	slowEtcd    = "etcdMembers:\n  patches: [" + patientEtcd + "]\n  kubeadm:\n    - kind: ClusterConfiguration\n      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
+	patientEtcd = `{target: etcd, patch: {spec: {containers: [{name: etcd, resources: {requests: {cpu: 400m}}, livenessProbe: {failureThreshold: 90}, readinessProbe: {periodSeconds: 10}, startupProbe: {failureThreshold: 90}}]}}}`
+	// Of several control planes, kubelets look at the use of each container once a
+	// minute, not every ten seconds: a third of what they do at rest.
+	seldom = `    - {kind: InitConfiguration, nodeRegistration: {kubeletExtraArgs: [{name: housekeeping-interval, value: 60s}]}}
+    - {kind: JoinConfiguration, nodeRegistration: {kubeletExtraArgs: [{name: housekeeping-interval, value: 60s}]}}
+`
+	slowPlane = slowPods + slowFlags
+	slow      = slowPods + "    - " + patientEtcd + "\n" + slowFlags + "      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
+	slowEtcd  = "etcdMembers:\n  patches: [" + patientEtcd + "]\n  kubeadm:\n    - kind: ClusterConfiguration\n      etcd: {local: {extraArgs: " + slowArgs + "}}\n"
 	// To wake up costs an emulated machine far more than a real one, and Go's
 	// programs do it all the time: half of what an idle control plane does. Those
-	// that look after pods stand back behind the pods.
+	// that look after pods stand back behind the pods, of which etcd must not wait:
+	// it asks again after half a second, which is then all that it does.
 	slowTimers = `variant: fcos
 version: 1.5.0
 systemd:
   units:
     - {name: containerd.service, dropins: [{name: slow.conf, contents: "[Service]\nTimerSlackNSec=40ms\nCPUWeight=30\n"}]}
+    - {name: system.slice, dropins: [{name: slow.conf, contents: "[Slice]\nCPUWeight=20\n"}]}
     - {name: kubelet.service, dropins: [{name: slow.conf, contents: "[Service]\nTimerSlackNSec=40ms\nCPUWeight=30\n"}]}
 `
 )
@@ -95,8 +102,8 @@ func topologies() map[string]topology {
 	return map[string]topology{
 		"single":        {[]*member{controlPlane(1)}, slow + "  node: {taints: []}\n"},
 		"pair":          {pair(), atFirst + slow},
-		"ha":            {[]*member{controlPlane(1), controlPlane(2), controlPlane(3), worker(1), worker(2)}, "cluster: {endpoint: 10.0.2.150}\n" + slow + "  virtualIP: {addresses: [10.0.2.150]}\n"},
-		"external-etcd": {[]*member{controlPlane(1), controlPlane(2), etcdMember(1), etcdMember(2), etcdMember(3)}, atFirst + slowPlane + slowEtcd},
+		"ha":            {[]*member{controlPlane(1), controlPlane(2), controlPlane(3), worker(1), worker(2)}, "cluster: {endpoint: 10.0.2.150}\n" + slow + seldom + "  virtualIP: {addresses: [10.0.2.150]}\n"},
+		"external-etcd": {[]*member{controlPlane(1), controlPlane(2), etcdMember(1), etcdMember(2), etcdMember(3)}, atFirst + slowPlane + seldom + slowEtcd},
 		"dual-stack":    {both, "cluster:\n  endpoint: 10.0.2.151\n  podSubnets: [10.244.0.0/16, 'fd00:10:244::/56']\n  serviceSubnets: [10.96.0.0/16, 'fd00:10:96::/112']\n" + slow},
 		"own-ca":        {pair(), atFirst + slow},
 		"external-ca":   {pair(), atFirst + slow},
