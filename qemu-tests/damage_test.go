@@ -1,14 +1,13 @@
 package qemutests
 
 import (
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"github.com/slipway-os/slipway/pkg/ext4/ext4test"
 	"github.com/slipway-os/slipway/pkg/gpt"
 	"github.com/slipway-os/slipway/pkg/squashfs"
 )
@@ -70,10 +69,16 @@ func TestDamagedState(t *testing.T) {
 	if _, err := f.ReadAt(super[:], at); err != nil {
 		t.Fatal(err)
 	}
-	super[0x3a] |= 2 // s_state: EXT4_ERROR_FS
-	binary.LittleEndian.PutUint32(super[0x3fc:], ^crc32.Checksum(super[:0x3fc], crc32.MakeTable(crc32.Castagnoli)))
+	was := super
+	ext4test.NoteError(super[:])
+	changed := map[int64]byte{}
+	for i := range super {
+		if super[i] != was[i] {
+			changed[at+int64(i)] = super[i]
+		}
+	}
 	s := newScene(t).login()
-	s.poke(map[int64]byte{at + 0x3a: super[0x3a], at + 0x3fc: super[0x3fc], at + 0x3fd: super[0x3fd], at + 0x3fe: super[0x3fe], at + 0x3ff: super[0x3ff]})
+	s.poke(changed)
 	m := s.start()
 	for _, text := range []string{"IS DAMAGED: checking it", "is mended", "config applied"} {
 		m.say(text)

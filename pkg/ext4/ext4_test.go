@@ -56,7 +56,7 @@ func write(t *testing.T, o ext4.Options) string {
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		t.Skipf("needs %s: %v", name, err)
+		t.Skipf("%s is missing, which judges file systems: `make judges` installs it, and `make test` does so first (%v)", name, err)
 	}
 	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {

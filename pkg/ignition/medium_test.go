@@ -31,7 +31,7 @@ func tool(t testing.TB, name string, args ...string) {
 	if err != nil {
 		path = "/usr/sbin/" + name // which users' PATHs lack
 		if _, err := os.Stat(path); err != nil {
-			t.Skipf("needs %s", name)
+			t.Skipf("%s is missing, which makes media: `make judges` installs it, and `make test` does so first", name)
 		}
 	}
 	if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {

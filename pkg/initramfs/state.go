@@ -1,6 +1,7 @@
 package initramfs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -51,19 +52,25 @@ func (b *boot) mountState() (*ignition.Source, error) {
 // could log in to do that.
 func (b *boot) mountWhole() error {
 	damaged, err := b.disk.Damaged()
-	if err == nil && !damaged {
-		if err = b.disk.Mount(stateDir); err == nil {
-			return nil
-		}
-	}
 	if err != nil {
+		return err
+	}
+	if !damaged {
+		err := b.disk.Mount(stateDir)
+		if !errors.Is(err, state.ErrDamaged) {
+			return err
+		}
 		b.say("%v", err)
 	}
 	b.say("THE FILE SYSTEM OF THE STATE PARTITION %s IS DAMAGED: checking it", b.disk.State)
-	if err := b.disk.Check(sysroot); err != nil {
+	lossy, err := b.disk.Check(sysroot)
+	if err != nil {
 		return err
 	}
 	b.say("the file system of %s is mended", b.disk.State)
+	if lossy {
+		b.say("FILES OF THIS MACHINE MAY BE LOST: if it does not work as it did, give it a fresh disk")
+	}
 	return b.disk.Mount(stateDir)
 }
 

@@ -56,7 +56,7 @@ func nft(t *testing.T, input string, args ...string) string {
 // The kernel takes the rules, as often as one likes, and other tables stay.
 func TestTheKernelTakesTheRules(t *testing.T) {
 	if _, err := exec.LookPath("nft"); err != nil {
-		t.Skip("needs nft of nftables")
+		t.Skip("nft is missing, which hands the kernel the rules: `make judges` installs it, and `make test` does so first")
 	}
 	if os.Getuid() != 0 {
 		t.Skip("needs root: it makes a network namespace")

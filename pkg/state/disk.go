@@ -160,7 +160,7 @@ func (d *Disk) Mount(dir string) error {
 		return err
 	}
 	if err := unix.Mount(d.State, dir, "ext4", unix.MS_NOATIME, ""); err != nil {
-		return fmt.Errorf("mounting the state partition %s: %w", d.State, err)
+		return fmt.Errorf("mounting the state partition %s: %w", d.State, damage(err))
 	}
 	if err := d.fill(dir); err != nil {
 		return errors.Join(err, unix.Unmount(dir, 0))
