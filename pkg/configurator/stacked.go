@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -100,13 +101,8 @@ func (c *Configurator) stackedMembers(ctx context.Context) (members []etcdMember
 		if err != nil {
 			return "", err
 		}
-		cluster := etcdCluster{client: client}
-		if found, _ := cluster.find(ctx, others); found == nil {
-			reason = "no etcd member of another control plane answers"
-			return reason, nil
-		}
-		if members, err = cluster.ask(ctx, true); err != nil {
-			reason = "etcd does not agree on its members: " + err.Error()
+		if members, err = agreed(ctx, client, others); err != nil {
+			reason = "no etcd member of another control plane says which there are: " + told(err).Error()
 			return reason, nil
 		}
 		return "", nil
@@ -115,6 +111,32 @@ func (c *Configurator) stackedMembers(ctx context.Context) (members []etcdMember
 		err = fmt.Errorf("asking for the members of etcd: %s", reason)
 	}
 	return members, err
+}
+
+// agreed returns the members by the word of a majority, which any one of some
+// members has.
+func agreed(ctx context.Context, client *http.Client, of []role.Member) (members []etcdMember, err error) {
+	type answer struct {
+		members []etcdMember
+		err     error
+	}
+	answers := make(chan answer, len(of))
+	for _, m := range of {
+		go func() {
+			cluster := etcdCluster{client, net.JoinHostPort(m.IP, "2379")}
+			found, err := cluster.ask(ctx, true)
+			answers <- answer{found, err}
+		}()
+	}
+	err = errors.New("none is known")
+	for range of {
+		a := <-answers
+		if a.err == nil {
+			return a.members, nil
+		}
+		err = a.err
+	}
+	return nil, err
 }
 
 // otherEtcds finds the etcd members on other control planes.

@@ -24,7 +24,7 @@ func TestWhatKeepsAControlPlaneFromEtcd(t *testing.T) {
 		ca.Sign(t, "client", kubeadmtest.Validity{}).Write(t, n.path(kubeadm.PKIDir), name)
 	}
 	var pods []string
-	for _, name := range []string{"e1", "e3"} {
+	for _, name := range []string{"e2", "e1", "e3"} { // e2 is off
 		pods = append(pods, fmt.Sprintf(`{"metadata":{"annotations":{%q:"https://%s:2379"}},"spec":{"nodeName":%q}}`, etcdAnnotation, loopback(name), name))
 	}
 	path, _, _ := strings.Cut(etcdPods, "?")
